@@ -139,7 +139,7 @@ int blockdev_open(const char *path, unsigned int flags, struct blockdev **ret, s
 {
 	CLEANUP(blockdev_close) struct blockdev *dev = NULL;
 	struct file_dev *file;
-	void *p;
+	void *p = NULL;
 
 	if (mem_alloc(sizeof(*file), &p, err) < 0)
 		return -1;

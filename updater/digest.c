@@ -15,7 +15,7 @@ struct hasher {
 int hasher_new(struct hasher **ret, struct err *err)
 {
 	struct hasher *hasher;
-	void *p;
+	void *p = NULL;
 
 	if (mem_alloc(sizeof(*hasher), &p, err) < 0)
 		return -1;

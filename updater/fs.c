@@ -59,7 +59,7 @@ int fs_read_file(const char *path, size_t limit, struct bytes *ret, struct err *
 	CLEANUP(cleanup_fd) int fd = -1;
 	CLEANUP(bytes_finish) struct bytes file = {0};
 	size_t cap = 4096;
-	void *p;
+	void *p = NULL;
 
 	if (fs_open(path, O_RDONLY, 0, &fd, err) < 0 || mem_alloc(cap + 1, &p, err) < 0)
 		return -1;

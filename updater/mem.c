@@ -16,7 +16,7 @@ int mem_alloc(size_t len, void **ret, struct err *err)
 
 int mem_alloc_aligned(size_t len, void **ret, struct err *err)
 {
-	void *p;
+	void *p = NULL;
 
 	if (posix_memalign(&p, MEM_BLOCK, len ? len : MEM_BLOCK) != 0)
 		return err_memory(err);
@@ -37,7 +37,7 @@ int mem_strdup(const char *s, char **ret, struct err *err)
 
 int bytes_copy(const void *data, size_t len, struct bytes *ret, struct err *err)
 {
-	void *p;
+	void *p = NULL;
 
 	if (mem_alloc(len, &p, err) < 0)
 		return -1;
