@@ -12,8 +12,7 @@
  *	     8     4  format, 1
  *	    12     4  chunk count n
  *	    16     8  image length in bytes
- *	    24  20*n  per chunk, in image order: length (4), first 16 bytes of the SHA-256 of its
- *bytes
+ *	    24  20*n  per chunk, in image order: length (4), first 16 bytes of its SHA-256
  *
  * The lengths are 1..INDEX_CHUNK_MAX each and add up to the image length; nothing follows.
  */
@@ -51,7 +50,8 @@ const uint8_t *index_digest(const struct index *index, uint32_t i); /* INDEX_DIG
 /* True if a chunk's full digest begins with the index's. */
 bool index_matches(const struct index *index, uint32_t i, const struct digest *digest);
 
-/* Writing (host): header and records into a buffer that grows; finish fills in the counts. */
+/* Writing (host): header and records into a buffer that grows; finish fills in the counts, gives
+ * the bytes away and leaves the builder for index_builder_free() only. */
 struct index_builder;
 int index_builder_new(struct index_builder **ret, struct err *err);
 void index_builder_free(struct index_builder **builder);
