@@ -18,6 +18,7 @@
 #ifndef ABIDE_UPDATER_SIGNATURE_H
 #define ABIDE_UPDATER_SIGNATURE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <time.h>
 
