@@ -5,6 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Here are the functions, not the macros around them. */
+#undef err_set
+#undef err_errno
+#undef err_wrap
+#undef err_wrap_as
+#undef err_memory
+
 static const struct {
 	int exit_code;
 	const char *name;

@@ -52,6 +52,13 @@ int err_wrap_as(struct err *err, enum err_code code, const char *fmt, ...)
 /* FAIL_IO, "out of memory". Returns -1. */
 int err_memory(struct err *err);
 
+/* Lets compilers and analyzers, which see one file at a time, know what these return. */
+#define err_set(...)     (err_set(__VA_ARGS__), -1)
+#define err_errno(...)   (err_errno(__VA_ARGS__), -1)
+#define err_wrap(...)    (err_wrap(__VA_ARGS__), -1)
+#define err_wrap_as(...) (err_wrap_as(__VA_ARGS__), -1)
+#define err_memory(err)  (err_memory(err), -1)
+
 /* The process exit code for a code (see EXIT STATUS in abide(1)). */
 int err_exit_code(enum err_code code);
 
