@@ -4,8 +4,13 @@ VERSION := $(shell cat updater/VERSION)
 B ?= build
 PREFIX ?= /usr
 SYSCONFDIR ?= /etc
-CC ?= gcc
+DESTDIR ?=
 PKG_CONFIG ?= pkg-config
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 60
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 
 LIBS_DEVICE := libarchive libcrypto libcurl jansson inih blkid libzstd libseccomp
 LIBS_HOST := fdisk
@@ -19,15 +24,21 @@ OPTIMIZE ?= -O2 -g
 HARDEN ?= -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 CFLAGS ?= $(OPTIMIZE) $(HARDEN)
 LDFLAGS ?= -Wl,-z,relro,-z,now -Wl,--as-needed
-# What the code needs whatever the caller sets. The build's time judges certificates on devices
-# without a clock; it comes from the last commit, so that the same source gives the same program.
-BUILD_TIME := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
-NEEDED := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -fPIE $(WARNINGS) $(WERROR) \
-	-DABIDE_VERSION='"$(VERSION)"' -DABIDE_BUILD_TIME=$(BUILD_TIME) \
-	$(shell $(PKG_CONFIG) --cflags $(LIBS_DEVICE))
-DEVICE_LIBS = $(shell $(PKG_CONFIG) --libs $(LIBS_DEVICE))
-HOST_LIBS = $(DEVICE_LIBS) $(shell $(PKG_CONFIG) --libs $(LIBS_HOST)) -lpthread
-TEST_LIBS = $(HOST_LIBS) $(shell $(PKG_CONFIG) --libs $(LIBS_TEST))
+# Asked once, when first used, so that `make help` works before the libraries are there.
+pkg_config = $(eval $(1) := $(shell $(PKG_CONFIG) $(2)))$($(1))
+DEVICE_CFLAGS = $(call pkg_config,DEVICE_CFLAGS,--cflags $(LIBS_DEVICE))
+DEVICE_LIBS = $(call pkg_config,DEVICE_LIBS,--libs $(LIBS_DEVICE))
+FDISK_LIBS = $(call pkg_config,FDISK_LIBS,--libs $(LIBS_HOST))
+CMOCKA_LIBS = $(call pkg_config,CMOCKA_LIBS,--libs $(LIBS_TEST))
+HOST_LIBS = $(DEVICE_LIBS) $(FDISK_LIBS) -lpthread
+TEST_LIBS = $(HOST_LIBS) $(CMOCKA_LIBS)
+# What the code needs whatever the caller sets. Paths in the programs are relative to the source,
+# so that the same source gives the same program wherever it is built.
+NEEDED = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -fPIE -ffile-prefix-map=$(CURDIR)/= \
+	$(WARNINGS) $(WERROR) -DABIDE_VERSION='"$(VERSION)"' $(DEVICE_CFLAGS)
+# The build's time judges certificates on devices without a clock. It comes from the last commit.
+BUILD_TIME := $(or $(SOURCE_DATE_EPOCH),$(shell git -c safe.directory='*' log -1 --format=%ct \
+	2>/dev/null),0)
 
 # Floors 0-3 and the carrier are the library; main and cmd_* are the program (updater/README.md).
 PROGRAM_SRC := updater/abide.c $(wildcard updater/cmd_*.c updater/ui*.c)
@@ -38,23 +49,45 @@ IMAGE_SRC := $(filter-out $(IMAGE_MAIN_SRC),$(wildcard image/*.c))
 TEST_MAIN_SRC := $(wildcard tests/test_*.c)
 TEST_SUPPORT_SRC := $(filter-out $(TEST_MAIN_SRC),$(wildcard tests/*.c))
 TOOL_SRC := $(wildcard tests/tools/*.c)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 QEMU_SRC := $(wildcard qemu/*.c)
+ALL_SRC := $(PROGRAM_SRC) $(LIBRARY_SRC) $(IMAGE_MAIN_SRC) $(IMAGE_SRC) $(TEST_MAIN_SRC) \
+	$(TEST_SUPPORT_SRC) $(TOOL_SRC) $(FUZZ_SRC) $(QEMU_SRC)
+BUILD_TIME_SRC := $(shell grep -ls ABIDE_BUILD_TIME $(ALL_SRC))
+HEADERS := $(wildcard updater/*.h updater/carrier/*.h bootloader-hooks/*.h bootloader-hooks/*/*.h \
+	image/*.h tests/*.h tests/fuzz/*.h)
+SCRIPTS := $(shell git -c safe.directory='*' ls-files --cached --others --exclude-standard '*.sh' \
+	.ci/run 2>/dev/null)
 
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_MAIN_SRC))
 TOOLS := $(patsubst tests/tools/%.c,$(B)/tests/tools/%,$(TOOL_SRC))
-ALL_SRC := $(PROGRAM_SRC) $(LIBRARY_SRC) $(IMAGE_MAIN_SRC) $(IMAGE_SRC) $(TEST_MAIN_SRC) \
-	$(TEST_SUPPORT_SRC) $(TOOL_SRC) $(QEMU_SRC)
+FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 
-.PHONY: all help clean
+.PHONY: all help clean FORCE
+#: all          build/abide and build/abide-image (the default)
 all: $(B)/abide $(B)/abide-image
 
 help:
-	@sed -n 's/^#: //p' Makefile
+	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
 
-$(B)/obj/%.o: %.c Makefile updater/VERSION
+# ---- building ----
+
+# Holds the command line's words: what was built with others is built again.
+$(B)/flags: FORCE
+	$(shell mkdir -p $(B))$(file >$@.new,$(CC) $(NEEDED) $(CFLAGS) $(LDFLAGS))
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(B)/build-time: FORCE
+	$(shell mkdir -p $(B))$(file >$@.new,$(BUILD_TIME))
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(B)/obj/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(CC) $(NEEDED) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(call objects,$(BUILD_TIME_SRC)): NEEDED += -DABIDE_BUILD_TIME=$(BUILD_TIME)
+$(call objects,$(BUILD_TIME_SRC)): $(B)/build-time
 
 $(B)/libabide.a: $(call objects,$(LIBRARY_SRC))
 	@rm -f $@
@@ -82,9 +115,149 @@ $(B)/tests/tools/%: $(B)/obj/tests/tools/%.o $(B)/libtest.a $(B)/libimage.a $(B)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(TEST_LIBS) -o $@
 
+$(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/libimage.a $(B)/libabide.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fsanitize=fuzzer -pie $(LDFLAGS) $^ $(HOST_LIBS) -o $@
+
+.PHONY: tests tools fuzzers
+tests: $(TESTS) $(TOOLS)
+tools: $(TOOLS)
+fuzzers: $(FUZZERS)
+
+# The same rules with other flags, each in its own directory.
+SANITIZE := -fno-sanitize-recover=all -fno-omit-frame-pointer
+ASAN := B=build-asan CC=clang OPTIMIZE='-O1 -g' HARDEN='-fsanitize=address,undefined $(SANITIZE)'
+FUZZ := B=build-fuzz CC=clang OPTIMIZE='-O1 -g' \
+	HARDEN='-fsanitize=fuzzer-no-link,address,undefined $(SANITIZE)'
+COVERAGE := B=build-coverage CC=clang OPTIMIZE='-O0 -g' \
+	HARDEN='-fprofile-instr-generate -fcoverage-mapping'
+ANALYZER := B=build-analyzer CC=gcc OPTIMIZE='-O2 -g' HARDEN='-fanalyzer'
+SUB := $(MAKE) --no-print-directory
+# -k: what builds is tested, what does not is counted as failed because it is missing.
+BUILD := $(SUB) -s -k -j$(JOBS)
+
+# ---- testing (tests/README.md) ----
+
+CLI_TESTS := $(filter-out tests/cli/lib%,$(wildcard tests/cli/*.sh))
+SUITES := unit asan cli cli-asan fuzz-replay qemu
+ASAN_ENV := ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+
+.PHONY: test test-all $(SUITES:%=test-%) test-valgrind fuzz fuzz-replay coverage
+#: test         everything below up to test-qemu; installs what it needs (as root)
+test:
+	@tests/deps.sh build test qemu
+	@$(SUB) test-all
+
+# A suite that fails does not keep the next ones from running; the sum decides.
+test-all:
+	@rm -rf build/test-logs
+	@trap 'exit 130' INT TERM; \
+	for suite in $(SUITES); do $(SUB) test-$$suite || true; done; tests/run.sh -s
+
+#: test-unit    the units (tests/test_*.c)
+test-unit:
+	@$(BUILD) tests || true
+	@tests/run.sh -j $(JOBS) -t 300 unit $(TESTS)
+
+#: test-asan    the units under the address and undefined behaviour sanitizers
+test-asan:
+	@$(BUILD) $(ASAN) tests || true
+	@$(ASAN_ENV) tests/run.sh -j $(JOBS) -t 600 asan $(TESTS:$(B)/%=build-asan/%)
+
+#: test-cli     the command-line tests (tests/cli/*.sh)
+test-cli:
+	@$(BUILD) all tools || true
+	@ABIDE_BUILD=$(CURDIR)/build tests/run.sh -j $(JOBS) -t 300 cli $(CLI_TESTS)
+
+#: test-cli-asan  the same with the programs of the sanitizer build
+test-cli-asan:
+	@$(BUILD) $(ASAN) all tools || true
+	@$(ASAN_ENV) ABIDE_BUILD=$(CURDIR)/build-asan tests/run.sh -j $(JOBS) -t 600 cli-asan $(CLI_TESTS)
+
+#: test-fuzz-replay  the fuzzers' corpus, once through each target
+test-fuzz-replay:
+	@$(BUILD) $(FUZZ) fuzzers || true
+	@$(ASAN_ENV) tests/run.sh -j $(JOBS) -t 120 -w tests/fuzz/replay.sh fuzz-replay \
+		$(FUZZERS:$(B)/%=build-fuzz/%)
+fuzz-replay: test-fuzz-replay
+
+#: test-qemu    virtual devices that boot, update, break and revert (qemu/README.md)
+test-qemu:
+	@$(BUILD) all || true
+	@ABIDE_BUILD=$(CURDIR)/build tests/run.sh -t 1200 qemu $(wildcard qemu/scenario*.sh)
+
+#: test-valgrind  the units under valgrind
+# The carrier's filter kills what valgrind adds to a process, and a sweep is too slow under it.
+VALGRIND_SKIP := test_sandbox test_carrier test_powercut test_sweep
+test-valgrind:
+	@tests/deps.sh build test valgrind
+	@$(BUILD) tests || true
+	@tests/run.sh -j $(JOBS) -t 900 -w tests/valgrind.sh valgrind \
+		$(filter-out $(VALGRIND_SKIP:%=$(B)/tests/%),$(TESTS))
+
+#: fuzz         each fuzzer (tests/fuzz/fuzz_*.c) for FUZZ_SECONDS=60; new finds in build-fuzz/new
+fuzz:
+	@tests/deps.sh build test
+	@$(BUILD) $(FUZZ) fuzzers
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(ASAN_ENV) tests/run.sh -j $(JOBS) -t $$(($(FUZZ_SECONDS) + 120)) \
+		-w tests/fuzz/explore.sh fuzz $(FUZZERS:$(B)/%=build-fuzz/%)
+
+#: coverage     which lines the units and the command-line tests reach, a table
+coverage:
+	@tests/deps.sh build test
+	@$(BUILD) $(COVERAGE) all tests tools || true
+	@tests/coverage.sh build-coverage $(TESTS:$(B)/%=build-coverage/%) -- $(CLI_TESTS)
+
+# ---- lint ----
+
+LINT_C := $(wildcard $(ALL_SRC)) $(HEADERS)
+TIDY := $(patsubst %.c,$(B)/lint/%.tidy,$(wildcard $(ALL_SRC)))
+ALONE := $(patsubst %.h,$(B)/lint/%.alone,$(HEADERS))
+
+.PHONY: lint lint-fast lint-format lint-headers lint-floors lint-shell lint-cppcheck lint-analyzer \
+	lint-tidy
+#: lint         style and static analysis; lint-fast leaves the slow analyzers out
+lint:
+	@tests/deps.sh build test lint
+	@$(SUB) -k -j$(JOBS) lint-fast lint-tidy lint-analyzer
+	@echo "lint: clean"
+lint-fast: lint-format lint-headers lint-floors lint-shell lint-cppcheck
+
+lint-format:
+	@clang-format --dry-run -Werror $(LINT_C)
+
+lint-floors:
+	@tests/lint/floors.sh
+
+lint-shell:
+	@shellcheck -x $(SCRIPTS)
+
+lint-cppcheck:
+	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability \
+		--inline-suppr --suppressions-list=tests/lint/cppcheck.txt -D_GNU_SOURCE \
+		-DABIDE_VERSION='""' -DABIDE_BUILD_TIME=0 -I. -j $(JOBS) $(wildcard $(ALL_SRC))
+
+lint-headers: $(ALONE)
+$(B)/lint/%.alone: %.h $(B)/flags
+	@mkdir -p $(@D)
+	@printf '#include "%s"\nextern int not_empty;\n' $< | $(CC) $(NEEDED) -MMD -MP -MT $@ -MF $(@:.alone=.d) -fsyntax-only -x c -
+	@touch $@
+
+# After the object, whose dependencies say when to look again.
+lint-tidy: $(TIDY)
+$(B)/lint/%.tidy: %.c $(B)/obj/%.o .clang-tidy
+	@mkdir -p $(@D)
+	@echo "tidy $<"
+	@clang-tidy --quiet --warnings-as-errors='*' $< -- $(NEEDED) -DABIDE_BUILD_TIME=0 2>$@.log || \
+		{ cat $@.log; exit 1; }
+	@mv $@.log $@
+
+lint-analyzer:
+	@$(BUILD) $(ANALYZER) build-analyzer/libabide.a build-analyzer/libimage.a
+
 clean:
 	rm -rf build build-*
 
--include $(patsubst %.c,$(B)/obj/%.d,$(ALL_SRC))
+-include $(patsubst %.c,$(B)/obj/%.d,$(ALL_SRC)) $(ALONE:.alone=.d)
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -1,0 +1,70 @@
+#!/bin/sh
+# deps.sh GROUP... - the Debian packages that each part of the work needs.
+#
+# As root: installs what is missing. Otherwise: says what is missing and how to install it.
+# Groups: build test lint valgrind qemu bench
+set -eu
+
+packages() {
+	case $1 in
+	build) echo "gcc libc6-dev make pkg-config git libarchive-dev libssl-dev libcurl4-openssl-dev" \
+		"libjansson-dev libinih-dev libblkid-dev libzstd-dev libseccomp-dev libfdisk-dev" ;;
+	test) echo "libcmocka-dev clang llvm libclang-rt-14-dev nginx-light openssl curl" \
+		"ca-certificates e2fsprogs squashfs-tools fdisk mount mtools jq" ;;
+	lint) echo "clang clang-format clang-tidy cppcheck shellcheck libcmocka-dev" ;;
+	valgrind) echo "valgrind libc6-dbg" ;;
+	qemu) echo "qemu-system-x86 ovmf mtools fdisk e2fsprogs squashfs-tools busybox-static kmod cpio" \
+		"grub-efi-amd64-bin grub-common xz-utils zstd file nginx-light openssl curl" ;;
+	bench) echo "strace time erofs-utils squashfs-tools" ;;
+	*)
+		echo "deps.sh: no group '$1'; there are: build test lint valgrind qemu bench" >&2
+		exit 2
+		;;
+	esac
+}
+
+missing() {
+	for package; do
+		dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' ||
+			printf '%s ' "$package"
+	done
+}
+
+apt() {
+	DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 "$@" </dev/null
+}
+
+wanted=
+for group; do
+	wanted="$wanted $(packages "$group")"
+done
+# shellcheck disable=SC2086 # words
+# shellcheck disable=SC2046
+needed=$(missing $(printf '%s\n' $wanted | sort -u))
+[ "$needed" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+	echo "deps.sh: missing (Debian's names): $needed" >&2
+	exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+	echo "deps.sh: missing packages; install them with:" >&2
+	echo "    sudo apt-get install --no-install-recommends $needed" >&2
+	exit 1
+fi
+
+# A web server's package starts it: on port 80, where somebody else may listen. Not for a test.
+policy=/usr/sbin/policy-rc.d
+if ! [ -e $policy ]; then
+	trap 'rm -f $policy' EXIT
+	trap 'exit 1' HUP INT TERM
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod 755 $policy
+fi
+echo "deps.sh: installing $needed"
+# Lists that are missing or old show as a package that is not found or not fetched: then update.
+# shellcheck disable=SC2086 # words
+apt install --no-install-recommends $needed || {
+	apt update
+	apt install --no-install-recommends $needed
+}
