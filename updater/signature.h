@@ -19,6 +19,7 @@
 #define ABIDE_UPDATER_SIGNATURE_H
 
 #include <stdbool.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <time.h>
 
@@ -33,6 +34,10 @@ struct trust {
 	const char *crl; /* PEM file of CRLs, or NULL */
 	unsigned int threshold; /* distinct signers needed, >= 1 */
 	time_t seen; /* see "Time"; 0 if nothing was seen */
+	/* The header of a slot that was sealed here before: certificate times and CRLs were judged
+	 * when it was installed and are left out now. An expired or revoked signer keeps new bundles
+	 * out; it must not make a device forget what it runs. */
+	bool installed;
 };
 
 struct trusted;
