@@ -279,6 +279,7 @@ static int read_seal(const struct device *device, size_t class, enum group group
 
 static void examine_group(const struct device *device, enum group group, struct device_view *view)
 {
+	struct err *problem = &view->problem[group];
 	struct err err = {0};
 	char name[MANIFEST_CLASS_MAX + 3];
 
@@ -287,13 +288,12 @@ static void examine_group(const struct device *device, enum group group, struct 
 			continue;
 		view->seals[group][i] = (struct seal){.state = SEAL_NONE};
 		device_slot_name(device, i, group, name, sizeof(name));
-		(void)snprintf(view->problem[group], sizeof(view->problem[group]), "slot '%s': %s",
-			name, err.msg); /* a long reason is cut */
+		(void)err_wrap(&err, "slot '%s'", name);
+		*problem = err;
 	}
 	join_seals(device, group, view);
 	if (view->facts[group].seal == SEAL_SEALED && prove_group(device, group, view, &err) < 0)
-		(void)snprintf(view->problem[group], sizeof(view->problem[group]), "%s",
-			err.msg); /* a long reason is cut */
+		*problem = err;
 }
 
 int device_examine(const struct device *device, struct device_view *ret, struct err *err)

@@ -56,7 +56,8 @@ struct device_view {
 	char boot_note[160]; /* what the bootloader hook found amiss, or "" */
 	struct seal seals[GROUP_COUNT][MANIFEST_IMAGES_MAX]; /* by class, as in struct device */
 	struct group_facts facts[GROUP_COUNT];
-	char problem[GROUP_COUNT][256]; /* why a group cannot be named or proven, or "" */
+	struct err
+		problem[GROUP_COUNT]; /* why a group cannot be named or proven; FAIL_NONE: it can */
 	struct state state;
 };
 
