@@ -2,8 +2,9 @@
  * journal - what changed on this device, and why: for people and audit, never for decisions.
  *
  * STATE_DIR/journal.jsonl, append only, one JSON object a line, each with the SHA-256 of the line
- * before it ("prev"; 64 zeros on the first), fsynced. A torn last line (power cut while appending)
- * is cut off by the next append, which says so in an entry of its own ("journal-repaired").
+ * before it, newline included ("prev"; 64 zeros on the first), fsynced. A torn last line (power cut
+ * while appending) is cut off by the next append, which says so in an entry of its own
+ * ("journal-repaired").
  *
  *	journal_append   opens, repairs, writes, flushes, closes; concurrent appends are serialised
  *
@@ -45,8 +46,9 @@ struct journal_check {
 	uint64_t lines;
 	bool torn; /* the last line has no end (survivable, see above) */
 	uint64_t broken_at; /* first line whose chain or form is wrong; 0: none */
-	struct digest
-		head; /* SHA-256 of the last whole line: compare it with a copy kept elsewhere */
+	/* SHA-256 of the last whole line (`tail -n 1 | sha256sum`): compare it with a copy kept
+	 * elsewhere. */
+	struct digest head;
 	char why[128];
 };
 int journal_verify(const char *state_dir, struct journal_check *ret, struct err *err);
