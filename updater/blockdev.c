@@ -1,5 +1,6 @@
 #include "updater/blockdev.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -17,7 +18,8 @@ struct file_dev {
 	struct blockdev dev;
 	char *path;
 	int fd;
-	bool drop_cache; /* BLOCKDEV_DIRECT where the file system has no O_DIRECT */
+	bool direct; /* BLOCKDEV_DIRECT */
+	bool drop_cache; /* the same where the file system has no O_DIRECT */
 };
 
 static struct file_dev *file_dev(struct blockdev *dev)
@@ -25,12 +27,21 @@ static struct file_dev *file_dev(struct blockdev *dev)
 	return (struct file_dev *)dev;
 }
 
+/* O_DIRECT fails for what is not aligned; on a file system without it only this would notice. */
+static void check_alignment(const struct file_dev *file, const void *buf, size_t len, uint64_t off)
+{
+	assert(!file->direct ||
+		((uintptr_t)buf % MEM_BLOCK == 0 && len % MEM_BLOCK == 0 && off % MEM_BLOCK == 0));
+	(void)file, (void)buf, (void)len, (void)off; /* with NDEBUG */
+}
+
 static int file_pread(struct blockdev *dev, void *buf, size_t len, uint64_t off, struct err *err)
 {
 	struct file_dev *file = file_dev(dev);
 	size_t done = 0;
 
-	if (file->drop_cache)
+	check_alignment(file, buf, len, off);
+	if (file->drop_cache) /* advice: what it cannot drop is read from memory */
 		(void)posix_fadvise(file->fd, (off_t)off, (off_t)len, POSIX_FADV_DONTNEED);
 	while (done < len) {
 		ssize_t n = pread(file->fd, (char *)buf + done, len - done, (off_t)(off + done));
@@ -53,6 +64,7 @@ static int file_pwrite(
 	struct file_dev *file = file_dev(dev);
 	size_t done = 0;
 
+	check_alignment(file, buf, len, off);
 	while (done < len) {
 		ssize_t n =
 			pwrite(file->fd, (const char *)buf + done, len - done, (off_t)(off + done));
@@ -61,6 +73,9 @@ static int file_pwrite(
 			continue;
 		if (n < 0)
 			return err_errno(err, "write '%s' at %" PRIu64, dev->name, off + done);
+		if (n == 0)
+			return err_set(err, FAIL_IO, "write '%s' at %" PRIu64 ": nothing written",
+				dev->name, off + done);
 		done += (size_t)n;
 	}
 	return 0;
@@ -90,46 +105,54 @@ static const struct blockdev_ops FILE_OPS = {
 	.free = file_free,
 };
 
+static int check_kind(const struct file_dev *file, mode_t mode, struct err *err)
+{
+	if (S_ISREG(mode) || S_ISBLK(mode))
+		return 0;
+	return err_set(
+		err, FAIL_USAGE, "'%s' is neither a block device nor a plain file", file->path);
+}
+
 static int measure(struct file_dev *file, struct err *err)
 {
 	struct stat st;
 
 	if (fstat(file->fd, &st) < 0)
 		return err_errno(err, "stat '%s'", file->path);
-	if (S_ISREG(st.st_mode)) {
+	if (check_kind(file, st.st_mode, err) < 0)
+		return -1;
+	if (S_ISREG(st.st_mode))
 		file->dev.size = (uint64_t)st.st_size;
-		return 0;
-	}
-	if (!S_ISBLK(st.st_mode))
-		return err_set(err, FAIL_USAGE, "'%s' is neither a block device nor a plain file",
-			file->path);
-	if (ioctl(file->fd, BLKGETSIZE64, &file->dev.size) < 0)
+	else if (ioctl(file->fd, BLKGETSIZE64, &file->dev.size) < 0)
 		return err_errno(err, "size of '%s'", file->path);
+	if (file->direct)
+		file->dev.size &= ~(uint64_t)(MEM_BLOCK - 1);
 	return 0;
 }
 
 static int open_fd(struct file_dev *file, unsigned int flags, struct err *err)
 {
-	int mode = flags & BLOCKDEV_WRITE ? O_RDWR : O_RDONLY;
-	int extra = O_CLOEXEC;
+	int mode = (flags & BLOCKDEV_WRITE ? O_RDWR : O_RDONLY) | O_CLOEXEC;
 	struct stat st;
 
+	/* Looked at before it is opened: opening a pipe would wait for its other end. */
 	if (stat(file->path, &st) < 0)
 		return err_errno(err, "open '%s'", file->path);
+	if (check_kind(file, st.st_mode, err) < 0)
+		return -1;
 	/* O_EXCL on a block device is a claim: it fails while the device is mounted, and a mount
 	 * fails while we hold it. On a plain file without O_CREAT it means nothing. */
 	if (flags & BLOCKDEV_EXCLUSIVE && S_ISBLK(st.st_mode))
-		extra |= O_EXCL;
-	if (flags & BLOCKDEV_DIRECT) {
-		file->fd = open(file->path, mode | extra | O_DIRECT);
-		file->drop_cache = file->fd < 0 && errno == EINVAL;
+		mode |= O_EXCL;
+	file->direct = flags & BLOCKDEV_DIRECT;
+	file->fd = open(file->path, file->direct ? mode | O_DIRECT : mode);
+	if (file->fd < 0 && file->direct && errno == EINVAL) {
+		file->drop_cache = true;
+		file->fd = open(file->path, mode);
 	}
-	if (!(flags & BLOCKDEV_DIRECT) || file->drop_cache)
-		file->fd = open(file->path, mode | extra);
-	if (file->fd < 0 && errno == EBUSY) {
-		(void)err_errno(err, "open '%s'", file->path);
-		return err_wrap_as(err, FAIL_STATE, "the device is mounted or in use");
-	}
+	if (file->fd < 0 && errno == EBUSY)
+		return err_set(err, FAIL_STATE,
+			"open '%s': it is mounted or in use; unmount it first", file->path);
 	if (file->fd < 0)
 		return err_errno(err, "open '%s'", file->path);
 	return 0;
@@ -152,8 +175,6 @@ int blockdev_open(const char *path, unsigned int flags, struct blockdev **ret, s
 	dev->name = file->path;
 	if (open_fd(file, flags, err) < 0 || measure(file, err) < 0)
 		return -1;
-	if (flags & BLOCKDEV_DIRECT)
-		dev->size &= ~(uint64_t)(MEM_BLOCK - 1);
 	*ret = steal_ptr(&dev);
 	return 0;
 }

@@ -40,41 +40,73 @@ const char *err_code_name(enum err_code code)
 	return CODES[code].name;
 }
 
+/* What is left of a context in front of a long cause. */
+#define CONTEXT_MIN 64u
+
+static void set_msg(struct err *err, const char *fmt, va_list args)
+{
+	char msg[sizeof(err->msg)]; /* an argument may be the old message */
+
+	if (vsnprintf(msg, sizeof(msg), fmt, args) >= (int)sizeof(msg))
+		memcpy(msg + sizeof(msg) - sizeof("..."), "...", sizeof("..."));
+	memcpy(err->msg, msg, sizeof(msg));
+}
+
+/* Appends ": cause". Where both do not fit, the cause is what a person needs: the context is cut.
+ */
+static void append_cause(struct err *err, const char *cause)
+{
+	size_t used = strlen(err->msg);
+	size_t wanted = strlen(cause) + sizeof(": "); /* with the NUL */
+	size_t room =
+		wanted < sizeof(err->msg) - CONTEXT_MIN ? sizeof(err->msg) - wanted : CONTEXT_MIN;
+
+	if (used > room) {
+		used = room;
+		memcpy(err->msg + used - strlen("..."), "...", strlen("..."));
+	}
+	(void)snprintf(err->msg + used, sizeof(err->msg) - used, ": %s", cause); /* may be cut */
+}
+
 int err_set(struct err *err, enum err_code code, const char *fmt, ...)
 {
 	va_list args;
 
 	err->code = code;
 	va_start(args, fmt);
-	(void)vsnprintf(err->msg, sizeof(err->msg), fmt, args); /* a long message is cut */
+	set_msg(err, fmt, args);
 	va_end(args);
 	return -1;
+}
+
+static enum err_code code_of_errno(int number)
+{
+	/* No room on the file system, in the quota, under the limit of a file's size. */
+	if (number == ENOSPC || number == EDQUOT || number == EFBIG)
+		return FAIL_SPACE;
+	return FAIL_IO;
 }
 
 int err_errno(struct err *err, const char *fmt, ...)
 {
 	int saved = errno;
-	size_t used;
 	va_list args;
 
-	err->code = saved == ENOSPC ? FAIL_SPACE : FAIL_IO;
+	err->code = code_of_errno(saved);
 	va_start(args, fmt);
-	(void)vsnprintf(err->msg, sizeof(err->msg), fmt, args); /* a long message is cut */
+	set_msg(err, fmt, args);
 	va_end(args);
-	used = strlen(err->msg);
-	(void)snprintf(err->msg + used, sizeof(err->msg) - used, ": %s", strerror(saved));
+	append_cause(err, strerror(saved));
 	return -1;
 }
 
 static void wrap(struct err *err, const char *fmt, va_list args)
 {
 	char cause[sizeof(err->msg)];
-	size_t used;
 
 	memcpy(cause, err->msg, sizeof(cause));
-	(void)vsnprintf(err->msg, sizeof(err->msg), fmt, args); /* a long message is cut */
-	used = strlen(err->msg);
-	(void)snprintf(err->msg + used, sizeof(err->msg) - used, ": %s", cause);
+	set_msg(err, fmt, args);
+	append_cause(err, cause);
 }
 
 int err_wrap(struct err *err, const char *fmt, ...)

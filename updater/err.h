@@ -8,6 +8,8 @@
  *
  *	install 'os.abide': slot 'rootfs.b': read '/dev/vda3' at 4096: Input/output error
  *
+ * What does not fit into `msg` is cut and shown as "..."; the context is cut before the cause.
+ *
  * The code says what an operator can do; err_exit_code() is the one table that maps codes to the
  * exit codes documented in abide(1).
  */
@@ -39,7 +41,8 @@ struct err {
 int err_set(struct err *err, enum err_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Sets FAIL_IO (FAIL_SPACE for ENOSPC) with ": strerror(errno)" appended. Returns -1. */
+/* Sets FAIL_IO (FAIL_SPACE for ENOSPC, EDQUOT, EFBIG) with ": strerror(errno)" appended.
+ * Returns -1. */
 int err_errno(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Puts context and ": " in front of the message; the code stays. Returns -1. */

@@ -86,6 +86,11 @@ int fs_read_file(const char *path, size_t limit, struct bytes *ret, struct err *
 	return 0;
 }
 
+static int too_long(const char *path, struct err *err)
+{
+	return err_set(err, FAIL_USAGE, "path '%s' is too long", path);
+}
+
 int fs_sync_parent(const char *path, struct err *err)
 {
 	CLEANUP(cleanup_fd) int fd = -1;
@@ -93,12 +98,14 @@ int fs_sync_parent(const char *path, struct err *err)
 	char *slash;
 
 	if (snprintf(dir, sizeof(dir), "%s", path) >= (int)sizeof(dir))
-		return err_set(err, FAIL_USAGE, "path '%s' is too long", path);
+		return too_long(path, err);
 	slash = strrchr(dir, '/');
 	if (!slash)
 		(void)snprintf(dir, sizeof(dir), ".");
+	else if (slash == dir)
+		slash[1] = '\0';
 	else
-		slash[slash == dir] = '\0';
+		*slash = '\0';
 	if (fs_open(dir, O_RDONLY | O_DIRECTORY, 0, &fd, err) < 0)
 		return -1;
 	if (fsync(fd) < 0)
@@ -111,7 +118,12 @@ static int write_and_sync(
 {
 	CLEANUP(cleanup_fd) int fd = -1;
 
-	if (fs_open(path, O_WRONLY | O_CREAT | O_TRUNC, mode, &fd, err) < 0 ||
+	/* What a cut left, or somebody else put there (a link, other rights), is not written
+	 * through.
+	 */
+	if (unlink(path) < 0 && errno != ENOENT)
+		return err_errno(err, "remove '%s'", path);
+	if (fs_open(path, O_WRONLY | O_CREAT | O_EXCL, mode, &fd, err) < 0 ||
 		fs_write_full(fd, path, data, len, err) < 0)
 		return -1;
 	if (fsync(fd) < 0)
@@ -124,8 +136,8 @@ int fs_replace_file(const char *path, const void *data, size_t len, mode_t mode,
 	char temporary[PATH_MAX];
 
 	if (snprintf(temporary, sizeof(temporary), "%s.new", path) >= (int)sizeof(temporary))
-		return err_set(err, FAIL_USAGE, "path '%s' is too long", path);
-	/* A cut before the rename leaves the old file (and a .new that the next call overwrites).
+		return too_long(path, err);
+	/* A cut before the rename leaves the old file (and a .new that the next call removes).
 	 */
 	if (write_and_sync(temporary, data, len, mode, err) < 0) {
 		(void)unlink(temporary); /* the write's error is the one to tell */
@@ -140,23 +152,37 @@ int fs_replace_file(const char *path, const void *data, size_t len, mode_t mode,
 	return fs_sync_parent(path, err);
 }
 
+static int make_dir(const char *path, mode_t mode, struct err *err)
+{
+	struct stat st;
+	int saved;
+
+	if (mkdir(path, mode) == 0)
+		/* A cut before this flush may lose the directory and all that is put into it. */
+		return fs_sync_parent(path, err);
+	saved = errno;
+	/* Not only after EEXIST: mkdir may say that the file system is read-only first. */
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return 0;
+	errno = saved;
+	return err_errno(err, "mkdir '%s'", path);
+}
+
 int fs_make_dirs(const char *path, mode_t mode, struct err *err)
 {
 	char dir[PATH_MAX];
 
 	if (snprintf(dir, sizeof(dir), "%s", path) >= (int)sizeof(dir))
-		return err_set(err, FAIL_USAGE, "path '%s' is too long", path);
-	for (char *p = dir + 1; *p; p++) {
-		if (*p != '/')
+		return too_long(path, err);
+	for (char *slash = strchr(dir, '/'); slash; slash = strchr(slash + 1, '/')) {
+		if (slash == dir || slash[-1] == '/')
 			continue;
-		*p = '\0';
-		if (mkdir(dir, mode) < 0 && errno != EEXIST)
-			return err_errno(err, "mkdir '%s'", dir);
-		*p = '/';
+		*slash = '\0';
+		if (make_dir(dir, mode, err) < 0)
+			return -1;
+		*slash = '/';
 	}
-	if (mkdir(dir, mode) < 0 && errno != EEXIST)
-		return err_errno(err, "mkdir '%s'", dir);
-	return 0;
+	return make_dir(dir, mode, err);
 }
 
 int fs_join(const char *dir, const char *name, char *ret, size_t cap, struct err *err)

@@ -20,10 +20,12 @@ int fs_open(const char *path, int flags, mode_t mode, int *ret_fd, struct err *e
  */
 int fs_read_file(const char *path, size_t limit, struct bytes *ret, struct err *err);
 /* Replaces `path` so that a power cut leaves the old file or the new one, never a mix:
- * temporary file beside it, write, fsync, rename, fsync of the directory. */
+ * temporary file `path`.new, write, fsync, rename, fsync of the directory. A symbolic link is
+ * replaced, not followed. After an error of the last fsync the new file may be in place. */
 int fs_replace_file(const char *path, const void *data, size_t len, mode_t mode, struct err *err);
-/* Makes the directory and its parents; an existing one is fine. */
+/* Makes the directory and its parents, durably; an existing one is fine. */
 int fs_make_dirs(const char *path, mode_t mode, struct err *err);
+/* Flushes the directory that holds `path`: after this its entry survives a power cut. */
 int fs_sync_parent(const char *path, struct err *err);
 /* "a/b" from "a" and "b" into ret; fails with FAIL_USAGE if it does not fit. */
 int fs_join(const char *dir, const char *name, char *ret, size_t cap, struct err *err);

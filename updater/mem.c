@@ -125,27 +125,17 @@ void hex_encode(const uint8_t *data, size_t len, char *ret)
 	ret[2 * len] = '\0';
 }
 
-static int digit_value(char c)
+static unsigned int digit_value(char c)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
+	return (unsigned int)(c <= '9' ? c - '0' : c - 'a' + 10);
 }
 
 bool hex_decode(const char *hex, uint8_t *ret, size_t len)
 {
-	if (strlen(hex) != 2 * len)
+	if (strlen(hex) != 2 * len || strspn(hex, "0123456789abcdef") != 2 * len)
 		return false;
-	for (size_t i = 0; i < len; i++) {
-		int high = digit_value(hex[2 * i]);
-		int low = digit_value(hex[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return false;
-		ret[i] = (uint8_t)(high << 4 | low);
-	}
+	for (size_t i = 0; i < len; i++)
+		ret[i] = (uint8_t)(digit_value(hex[2 * i]) << 4 | digit_value(hex[2 * i + 1]));
 	return true;
 }
 
