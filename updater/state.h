@@ -96,7 +96,8 @@ struct boot_state edge_flip(const struct boot_state *boot, enum group target, ui
 struct boot_state edge_activate_good(const struct boot_state *boot, enum group target);
 /* deactivate: the running group is primary again; the target is disarmed unless it was good. */
 struct boot_state edge_deactivate(const struct boot_state *boot, enum group booted);
-/* confirm: the running group is good and primary. */
+/* confirm: the running group is good and primary. Unchanged if it is good already: a confirm at
+ * boot does not take back a flip. */
 struct boot_state edge_confirm(const struct boot_state *boot, enum group booted);
 /* revert: the running group is bad, the other primary. Caller checked that the other is good. */
 struct boot_state edge_revert(const struct boot_state *boot, enum group booted);

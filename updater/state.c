@@ -1,0 +1,211 @@
+#include "updater/state.h"
+
+static const char *const STATE_NAMES[STATE_COUNT] = {
+	[STATE_IDLE] = "idle",
+	[STATE_WRITING] = "writing",
+	[STATE_ACTIVATED] = "activated",
+	[STATE_TRIAL] = "trial",
+	[STATE_REVERTING] = "reverting",
+};
+
+static const char *const EVENT_NAMES[EVENT_COUNT] = {
+	[EVENT_INSTALL] = "install",
+	[EVENT_FLIP] = "activate",
+	[EVENT_DEACTIVATE] = "deactivate",
+	[EVENT_CONFIRM] = "confirm",
+	[EVENT_REVERT] = "revert",
+};
+
+/*
+ * The one transition table: why an event cannot happen in a state and what to do instead; NULL
+ * where it can. What depends on more than the state (is the other group sealed? is it good?) is
+ * for the caller to check.
+ *
+ * CONFIRM is allowed wherever the running group is good: init calls it at every boot, and there it
+ * changes nothing. INSTALL and FLIP are allowed in ACTIVATED: they replace the flip.
+ */
+static const char *const REFUSALS[STATE_COUNT][EVENT_COUNT] = {
+	[STATE_IDLE] =
+		{
+			[EVENT_DEACTIVATE] = "nothing is activated: the running group boots next",
+		},
+	[STATE_WRITING] =
+		{
+			[EVENT_DEACTIVATE] = "nothing is activated: the running group boots next",
+			[EVENT_REVERT] = "the other group is half written and cannot boot; finish "
+					 "the install first",
+		},
+	[STATE_ACTIVATED] =
+		{
+			[EVENT_REVERT] = "the other group boots next already; reboot to run it, or "
+					 "activate the running group to stay",
+		},
+	[STATE_TRIAL] =
+		{
+			[EVENT_INSTALL] = "the running group is on trial and the other one is its "
+					  "only fallback; confirm or revert first",
+			[EVENT_FLIP] = "the running group is on trial; confirm or revert first",
+			[EVENT_DEACTIVATE] = "nothing is activated: the running group is on trial; "
+					     "confirm or revert it",
+		},
+	[STATE_REVERTING] =
+		{
+			[EVENT_INSTALL] = "the running group was reverted and the other one is the "
+					  "only good one; reboot first",
+			[EVENT_FLIP] =
+				"the running group was reverted and the other one boots next "
+				"already; reboot first",
+			[EVENT_DEACTIVATE] = "the running group was reverted; reboot first",
+			[EVENT_CONFIRM] = "the running group was reverted; reboot first",
+			[EVENT_REVERT] = "the running group was reverted already; reboot first",
+		},
+};
+
+const char *state_name(enum device_state state)
+{
+	return STATE_NAMES[state];
+}
+
+const char *event_name(enum device_event event)
+{
+	return EVENT_NAMES[event];
+}
+
+int state_check(enum device_state state, enum device_event event, struct err *err)
+{
+	const char *refusal = REFUSALS[state][event];
+
+	if (refusal)
+		return err_set(err, FAIL_STATE, "cannot %s in state '%s': %s", event_name(event),
+			state_name(state), refusal);
+	return 0;
+}
+
+bool boot_next(const struct boot_state *boot, enum group *ret)
+{
+	const enum group order[] = {boot->primary, group_other(boot->primary)};
+
+	for (unsigned int i = 0; i < GROUP_COUNT; i++) {
+		if (!boot_group_bootable(&boot->group[order[i]]))
+			continue;
+		*ret = order[i];
+		return true;
+	}
+	return false;
+}
+
+/* The booted group is what runs, whatever the seals say; a booted group that is good is always
+ * bootable, so then `next` is known. */
+static enum device_state derive_now(const struct boot_state *boot, const struct group_facts *target,
+	enum group booted, enum group next)
+{
+	/* On its last try the group reads as bad: the boot script has counted down to 0 before it
+	 * loaded the kernel. While it is primary that is still a trial. */
+	if (!boot->group[booted].good)
+		return boot->primary == booted ? STATE_TRIAL : STATE_REVERTING;
+	if (next != booted)
+		return STATE_ACTIVATED;
+	return target->seal == SEAL_WRITING ? STATE_WRITING : STATE_IDLE;
+}
+
+/* A group counts if it may run: it is bootable, or it runs right now (a last try is not bootable
+ * any more, but runs). What nobody proved has no version that could be believed. */
+static uint64_t derive_floor(
+	const struct boot_state *boot, const struct group_facts facts[static 2], enum group booted)
+{
+	uint64_t floor = 0;
+	bool known = false;
+
+	for (unsigned int g = 0; g < GROUP_COUNT; g++) {
+		if (facts[g].seal != SEAL_SEALED || !facts[g].proven)
+			continue;
+		if (g != (unsigned int)booted && !boot_group_bootable(&boot->group[g]))
+			continue;
+		if (!known || facts[g].security_version < floor)
+			floor = facts[g].security_version;
+		known = true;
+	}
+	return floor;
+}
+
+static time_t derive_seen(const struct group_facts facts[static 2])
+{
+	time_t seen = 0;
+
+	for (unsigned int g = 0; g < GROUP_COUNT; g++) {
+		if (facts[g].proven && facts[g].created > seen)
+			seen = facts[g].created;
+	}
+	return seen;
+}
+
+struct state state_derive(
+	const struct boot_state *boot, const struct group_facts facts[static 2], enum group booted)
+{
+	struct state state = {.booted = booted, .target = group_other(booted), .next = booted};
+
+	state.next_known = boot_next(boot, &state.next);
+	state.now = derive_now(boot, &facts[state.target], booted, state.next);
+	state.floor = derive_floor(boot, facts, booted);
+	state.seen = derive_seen(facts);
+	state.target_rejected =
+		facts[state.target].seal == SEAL_SEALED && boot->group[state.target].bad;
+	return state;
+}
+
+struct boot_state edge_disarm(const struct boot_state *boot, enum group target)
+{
+	struct boot_state next = *boot;
+
+	next.group[target].good = false;
+	next.group[target].tries = 0;
+	next.primary = group_other(target);
+	return next;
+}
+
+struct boot_state edge_flip(const struct boot_state *boot, enum group target, uint32_t tries)
+{
+	struct boot_state next = *boot;
+
+	next.group[target] = (struct boot_group){.tries = tries};
+	next.primary = target;
+	return next;
+}
+
+struct boot_state edge_activate_good(const struct boot_state *boot, enum group target)
+{
+	struct boot_state next = *boot;
+
+	next.primary = target;
+	return next;
+}
+
+struct boot_state edge_deactivate(const struct boot_state *boot, enum group booted)
+{
+	struct boot_state next = *boot;
+
+	next.group[group_other(booted)].tries = 0;
+	next.primary = booted;
+	return next;
+}
+
+struct boot_state edge_confirm(const struct boot_state *boot, enum group booted)
+{
+	struct boot_state next = *boot;
+
+	/* Good already: leave the primary alone, or a confirm at boot would take back a flip. */
+	if (boot->group[booted].good)
+		return next;
+	next.group[booted] = (struct boot_group){.good = true};
+	next.primary = booted;
+	return next;
+}
+
+struct boot_state edge_revert(const struct boot_state *boot, enum group booted)
+{
+	struct boot_state next = *boot;
+
+	next.group[booted] = (struct boot_group){.bad = true};
+	next.primary = group_other(booted);
+	return next;
+}
