@@ -16,12 +16,15 @@
 
 #define GRUB_ENV_LEN 1024u
 
-/* Opens `path` (grubenv) and `path`.spare beside it if it exists. */
+/* Opens `path` (grubenv) and `path`.spare beside it if it exists. Succeeds without either, so that
+ * bootloader_read() can say what is wrong with both. */
 int grub_open(const char *path, struct bootloader **ret, struct err *err);
 /* Takes both devices on success (spare may be NULL): for tests that record each write. */
 int grub_open_on(
 	struct blockdev **env, struct blockdev **spare, struct bootloader **ret, struct err *err);
 
+/* Whether it begins like a block, whatever it says. */
+bool grub_env_is_block(const uint8_t block[static GRUB_ENV_LEN]);
 /* The block's text and back; pure. Foreign variables are kept by grub_env_format's `previous`. */
 int grub_env_parse(
 	const uint8_t block[static GRUB_ENV_LEN], struct boot_state *ret, struct err *err);
