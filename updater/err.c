@@ -100,7 +100,8 @@ int err_errno(struct err *err, const char *fmt, ...)
 	return -1;
 }
 
-static void wrap(struct err *err, const char *fmt, va_list args)
+static void __attribute__((format(printf, 2, 0)))
+wrap(struct err *err, const char *fmt, va_list args)
 {
 	char cause[sizeof(err->msg)];
 
