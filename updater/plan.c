@@ -41,7 +41,7 @@ enum plan_action plan_action(const struct state *state, const struct group_facts
 
 	if (holds(&facts[state->booted], artifact))
 		return state->now == STATE_ACTIVATED ? PLAN_DEACTIVATE : PLAN_NOTHING;
-	if (!holds(&facts[state->target], artifact))
+	if (!holds(&facts[state->target], artifact) || !facts[state->target].proven)
 		return PLAN_WRITE;
 	return next_is_target ? PLAN_NOTHING : PLAN_ACTIVATE;
 }

@@ -19,7 +19,6 @@
 #define ABIDE_UPDATER_SIGNATURE_H
 
 #include <stdbool.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <time.h>
 
@@ -35,8 +34,8 @@ struct trust {
 	unsigned int threshold; /* distinct signers needed, >= 1 */
 	time_t seen; /* see "Time"; 0 if nothing was seen */
 	/* The header of a slot that was sealed here before: certificate times and CRLs were judged
-	 * when it was installed and are left out now. An expired or revoked signer keeps new bundles
-	 * out; it must not make a device forget what it runs. */
+	 * when it was installed and are left out now. An expired or revoked signer keeps new
+	 * bundles out; it must not make a device forget what it runs. */
 	bool installed;
 };
 

@@ -1,0 +1,198 @@
+#include "updater/fill.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "updater/digest.h"
+#include "updater/mem.h"
+#include "updater/writer.h"
+
+#define READ_SIZE     (1u << 20)
+#define READ_CAP      (READ_SIZE + INDEX_CHUNK_MAX + MEM_BLOCK)
+#define MARK_INTERVAL (UINT64_C(64) << 20) /* bytes between two durable marks in the seal */
+
+static int check_interrupted(const struct fill *fill, struct err *err)
+{
+	if (fill->interrupted && *fill->interrupted)
+		return err_set(err, FAIL_INTERRUPTED, "interrupted");
+	return 0;
+}
+
+static void report(const struct fill *fill, bool checking, uint64_t done)
+{
+	if (fill->progress)
+		fill->progress(fill->arg, checking, done, index_image_size(fill->index));
+}
+
+/* ---- what is in place already ---- */
+
+/* A span of the slot, [base, base + len), read ahead in large aligned pieces. */
+struct reader {
+	struct blockdev *slot;
+	uint64_t base;
+	size_t len;
+	uint8_t *buf;
+};
+
+static int reader_get(
+	struct reader *reader, uint64_t off, size_t len, const uint8_t **ret, struct err *err)
+{
+	if (off < reader->base || off + len > reader->base + reader->len) {
+		uint64_t base = off & ~(uint64_t)(MEM_BLOCK - 1);
+		uint64_t left = reader->slot->size - base;
+
+		reader->len = left < READ_CAP ? (size_t)left : READ_CAP;
+		reader->base = base;
+		if (blockdev_pread(reader->slot, reader->buf, reader->len, base, err) < 0)
+			return -1;
+	}
+	*ret = reader->buf + (off - reader->base);
+	return 0;
+}
+
+int fill_check(struct fill *fill, struct err *err)
+{
+	CLEANUP(hasher_free) struct hasher *hasher = NULL;
+	CLEANUP(cleanup_free) uint8_t *buf = NULL;
+	struct reader reader = {.slot = fill->slot};
+	uint64_t offset = 0;
+	void *p = NULL;
+
+	if (hasher_new(&hasher, err) < 0 || mem_alloc_aligned(READ_CAP, &p, err) < 0)
+		return -1;
+	reader.buf = buf = p;
+	for (uint32_t i = 0; i < index_count(fill->index); i++) {
+		uint32_t len = index_length(fill->index, i);
+		const uint8_t *data;
+		struct digest digest;
+
+		if (plan_source(fill->plan, i) == PLAN_IN_PLACE) {
+			if (check_interrupted(fill, err) < 0 ||
+				reader_get(&reader, offset, len, &data, err) < 0 ||
+				digest_of(hasher, data, len, &digest, err) < 0)
+				return -1;
+			if (!index_matches(fill->index, i, &digest))
+				plan_refetch(fill->plan, i);
+			report(fill, true, offset + len);
+		}
+		offset += len;
+	}
+	return 0;
+}
+
+/* ---- writing ---- */
+
+struct pour {
+	struct fill *fill;
+	struct writer *writer;
+	struct hasher *hasher;
+	uint64_t *offsets; /* of each chunk: to find what a repeat repeats */
+};
+
+static int verify_chunk(struct pour *pour, uint32_t i, const uint8_t *data, struct err *err)
+{
+	const struct fill *fill = pour->fill;
+	struct digest digest;
+
+	if (digest_of(pour->hasher, data, index_length(fill->index, i), &digest, err) < 0)
+		return -1;
+	if (!index_matches(fill->index, i, &digest))
+		return err_set(err, FAIL_UNTRUSTED,
+			"chunk %" PRIu32 " of '%s' is not what the signed index says (digest "
+			"differs)",
+			i, fill->class);
+	return 0;
+}
+
+static int get_chunk(struct pour *pour, uint32_t i, uint8_t *buf, struct err *err)
+{
+	const struct fill *fill = pour->fill;
+	uint32_t len = index_length(fill->index, i);
+
+	switch (plan_source(fill->plan, i)) {
+	case PLAN_ZERO:
+		memset(buf, 0, len); /* its digest is how it was recognised */
+		return 0;
+	case PLAN_REPEAT:
+		if (writer_read(pour->writer, pour->offsets[plan_repeat_of(fill->plan, i)], buf,
+			    len, err) < 0)
+			return -1;
+		return verify_chunk(pour, i, buf, err);
+	case PLAN_FETCH:
+		if (carrier_chunk(fill->carrier, i, buf, len, err) < 0)
+			return -1;
+		return verify_chunk(pour, i, buf, err);
+	case PLAN_IN_PLACE:
+		break;
+	}
+	return err_set(err, FAIL_IO, "chunk %" PRIu32 " has no source", i);
+}
+
+static int pour_chunk(struct pour *pour, uint32_t i, struct err *err)
+{
+	uint32_t len = index_length(pour->fill->index, i);
+	uint8_t *room;
+
+	if (plan_source(pour->fill->plan, i) == PLAN_IN_PLACE)
+		return writer_skip(pour->writer, len, err);
+	if (writer_reserve(pour->writer, len, &room, err) < 0 || get_chunk(pour, i, room, err) < 0)
+		return -1;
+	return writer_commit(pour->writer, len, err);
+}
+
+/* Flush, then say in the seal how far: a cut between the two only makes the next install look at
+ * bytes that it knows less of. */
+static int advance_mark(struct pour *pour, struct err *err)
+{
+	uint64_t mark;
+
+	if (writer_flush(pour->writer, &mark, err) < 0)
+		return -1;
+	pour->fill->seal->mark = mark;
+	return seal_write(pour->fill->slot, pour->fill->seal, err);
+}
+
+static int pour_all(struct pour *pour, struct err *err)
+{
+	struct fill *fill = pour->fill;
+	uint64_t marked = 0;
+
+	for (uint32_t i = 0; i < index_count(fill->index); i++) {
+		pour->offsets[i] = writer_position(pour->writer);
+		if (check_interrupted(fill, err) < 0 || pour_chunk(pour, i, err) < 0)
+			return -1;
+		report(fill, false, writer_position(pour->writer));
+		if (writer_position(pour->writer) - marked < MARK_INTERVAL)
+			continue;
+		marked = writer_position(pour->writer);
+		if (advance_mark(pour, err) < 0)
+			return -1;
+	}
+	return writer_finish(pour->writer, err);
+}
+
+int fill_write(struct fill *fill, struct err *err)
+{
+	CLEANUP(writer_free) struct writer *writer = NULL;
+	CLEANUP(hasher_free) struct hasher *hasher = NULL;
+	CLEANUP(cleanup_free) uint64_t *offsets = NULL;
+	struct pour pour = {.fill = fill};
+	void *p = NULL;
+	int failed;
+
+	if (mem_alloc(index_count(fill->index) * sizeof(*offsets), &p, err) < 0)
+		return -1;
+	pour.offsets = offsets = p;
+	if (hasher_new(&hasher, err) < 0 ||
+		writer_new(fill->slot, index_image_size(fill->index), &writer, err) < 0)
+		return -1;
+	pour.hasher = hasher;
+	pour.writer = writer;
+	if (plan_totals(fill->plan, fill->index).fetch > 0 &&
+		carrier_want(
+			fill->carrier, fill->class, fill->index, plan_wanted(fill->plan), err) < 0)
+		return -1;
+	failed = writer_begin(writer, err) < 0 || pour_all(&pour, err) < 0;
+	fill->written = writer_written(writer);
+	return failed ? -1 : 0;
+}

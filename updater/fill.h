@@ -1,0 +1,42 @@
+/*
+ * fill - bring one slot to an image: keep what is right in it, write the rest.
+ *
+ *	fill_check -> fill_write
+ *
+ * Between the two nothing else may write the slot: it is open exclusively. Each chunk's digest is
+ * taken over a private copy before the chunk is committed to the writer; what lies in the slot in
+ * the end is proven by readback, not here.
+ */
+#ifndef ABIDE_UPDATER_FILL_H
+#define ABIDE_UPDATER_FILL_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "updater/blockdev.h"
+#include "updater/carrier.h"
+#include "updater/err.h"
+#include "updater/index.h"
+#include "updater/plan.h"
+#include "updater/seal.h"
+
+struct fill {
+	struct blockdev *slot;
+	const char *class;
+	const struct index *index;
+	struct plan_image *plan; /* in-place chunks that are not are planned anew by fill_check */
+	struct carrier *carrier; /* at CLASS.data; used only if something is to be fetched */
+	struct seal *seal; /* `writing`, in force; its mark is advanced */
+	void (*progress)(void *arg, bool checking, uint64_t done, uint64_t total); /* or NULL */
+	void *arg;
+	const volatile sig_atomic_t *interrupted; /* or NULL */
+	uint64_t written; /* out: bytes of image written */
+};
+
+/* Reads the chunks planned as in place and compares their digests. Writes nothing. */
+int fill_check(struct fill *fill, struct err *err);
+/* Writes the image. FAIL_UNTRUSTED if bytes from the carrier are not what the index says. */
+int fill_write(struct fill *fill, struct err *err);
+
+#endif

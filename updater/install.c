@@ -1,0 +1,485 @@
+#include "updater/install.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "updater/fill.h"
+#include "updater/header.h"
+#include "updater/lock.h"
+#include "updater/log.h"
+#include "updater/mem.h"
+#include "updater/readback.h"
+#include "updater/record.h"
+
+/* One install under way. The target's slots are open, exclusively, from the policy's look at them
+ * until the end. */
+struct install {
+	struct device *device;
+	const struct install_options *options;
+	struct device_view view;
+	struct artifact artifact;
+	struct bytes header; /* for the slots */
+	struct blockdev *slots[MANIFEST_IMAGES_MAX]; /* by class */
+	struct readback_proof *proofs[MANIFEST_IMAGES_MAX]; /* by class */
+	enum install_phase phase;
+	const char *class; /* at work on */
+	struct install_result result;
+};
+
+static void install_finish(struct install *in)
+{
+	for (size_t i = 0; i < MANIFEST_IMAGES_MAX; i++) {
+		readback_proof_free(&in->proofs[i]);
+		blockdev_close(&in->slots[i]);
+	}
+	bytes_finish(&in->header);
+	artifact_close(&in->artifact);
+}
+
+/* ---- what the caller is told ---- */
+
+static void note(const struct install *in, const char *text)
+{
+	if (in->options->note)
+		in->options->note(in->options->arg, text);
+}
+
+static void record(const struct install *in, const char *event, enum device_state from,
+	enum device_state to, const char *why)
+{
+	const struct journal_entry entry = {
+		.event = event,
+		.from = state_name(from),
+		.to = state_name(to),
+		.artifact = &in->result.artifact,
+		.version = in->result.version,
+		.group = group_name(in->result.group),
+		.why = why,
+	};
+
+	record_entry(in->device->state_dir, &entry, in->options->note, in->options->arg);
+}
+
+static void tell(const struct install *in, enum install_phase phase, uint64_t done, uint64_t total)
+{
+	const struct install_progress progress = {
+		.phase = phase, .class = in->class, .done = done, .total = total};
+
+	if (in->options->progress)
+		in->options->progress(in->options->arg, &progress);
+}
+
+static void on_fill(void *arg, bool checking, uint64_t done, uint64_t total)
+{
+	tell(arg, checking ? INSTALL_CHECK : INSTALL_WRITE, done, total);
+}
+
+static void on_read_back(void *arg, uint64_t done, uint64_t total)
+{
+	tell(arg, INSTALL_READ_BACK, done, total);
+}
+
+/* ---- 1. the artifact: verified, then understood ---- */
+
+static int open_artifact(struct install *in, const char *source, struct err *err)
+{
+	struct carrier_options options = in->device->carrier;
+	const struct trust trust = device_trust(in->device, &in->view);
+
+	options.interrupted = in->options->interrupted;
+	options.note = in->options->note;
+	options.note_arg = in->options->arg;
+	if (artifact_open(source, &options, &trust, &in->artifact, err) < 0)
+		return -1;
+	in->result.artifact = *trusted_id(in->artifact.trusted);
+	memcpy(in->result.version, in->artifact.manifest->version, sizeof(in->result.version));
+	return 0;
+}
+
+/* ---- 2. may it be installed, and where ---- */
+
+static void look_at_slots(struct install *in, struct policy_slot *slots, struct err *errs)
+{
+	for (size_t i = 0; i < in->device->class_count; i++) {
+		slots[i] = (struct policy_slot){.class = in->device->classes[i].name};
+		device_slot_name(
+			in->device, i, in->view.state.target, slots[i].name, sizeof(slots[i].name));
+		if (in->device->open_slot(in->device, i, in->view.state.target, true, &in->slots[i],
+			    &errs[i]) < 0) {
+			slots[i].problem = errs[i].msg;
+			slots[i].problem_code = errs[i].code;
+			continue;
+		}
+		slots[i].size = in->slots[i]->size;
+	}
+}
+
+static void judge(struct install *in, struct policy_verdict *ret)
+{
+	struct policy_slot slots[MANIFEST_IMAGES_MAX];
+	struct err errs[MANIFEST_IMAGES_MAX];
+	const struct policy_input input = {
+		.compatible = in->device->compatible,
+		.hardware = in->device->hardware,
+		.state = &in->view.state,
+		.target = &in->view.facts[in->view.state.target],
+		.slots = slots,
+		.slot_count = in->device->class_count,
+		.header_len = artifact_header_len(&in->artifact),
+		.force = in->options->force,
+	};
+
+	look_at_slots(in, slots, errs);
+	policy_judge(in->artifact.manifest, &in->result.artifact, &input, ret);
+}
+
+/* ---- 3. one slot ---- */
+
+static const struct manifest_image *image_of(const struct install *in, size_t class, size_t *ret_i)
+{
+	const struct manifest *manifest = in->artifact.manifest;
+	const struct manifest_image *image =
+		manifest_image(manifest, in->device->classes[class].name);
+
+	if (ret_i)
+		*ret_i = (size_t)(image - manifest->images);
+	return image;
+}
+
+static bool holds_it(const struct install *in, const struct seal *seal)
+{
+	return seal->state != SEAL_NONE && digest_equal(&seal->artifact, &in->result.artifact) &&
+	       strcmp(seal->class, in->class) == 0;
+}
+
+/* The index of the image that the slot holds now, from its own header: what may be in place. Any
+ * doubt about it costs bytes to fetch, nothing else, so that errors are not told. */
+static struct index *old_index(const struct install *in, size_t class, const struct seal *seal)
+{
+	CLEANUP(header_finish) struct header header = {0};
+	CLEANUP(manifest_free) struct manifest *manifest = NULL;
+	struct index *index = NULL;
+	struct err err = {0};
+
+	if (device_read_header(in->device, in->slots[class], seal, &header, NULL, &manifest, &err) <
+		0)
+		return NULL;
+	for (size_t i = 0; i < manifest->image_count; i++) {
+		const struct manifest_image *image = &manifest->images[i];
+		struct digest digest;
+
+		if (strcmp(image->class, in->class) != 0 ||
+			digest_once(header.index[i].data, header.index[i].len, &digest, &err) < 0 ||
+			!digest_equal(&digest, &image->index_sha256))
+			continue;
+		if (index_parse(&header.index[i], image->size, &index, &err) < 0)
+			log_debug("'%s': %s", in->class, err.msg);
+	}
+	return index;
+}
+
+static int make_plan(const struct install *in, size_t class, const struct seal *seal,
+	struct plan_image **ret, struct err *err)
+{
+	CLEANUP(index_free) struct index *old = NULL;
+	struct plan_seed seed = {0};
+	size_t i;
+
+	(void)image_of(in, class, &i);
+	if (seal->state == SEAL_SEALED)
+		seed.old_index = old = old_index(in, class, seal);
+	if (seal->state == SEAL_WRITING && holds_it(in, seal))
+		seed.resume = seal->mark + 1; /* a mark of 0 is a beginning, too */
+	return plan_image_make(in->artifact.indexes[i], &seed, ret, err);
+}
+
+static int read_back(struct install *in, size_t class, struct err *err)
+{
+	const struct readback_watch watch = {
+		.progress = on_read_back, .arg = in, .interrupted = in->options->interrupted};
+
+	return readback_run(in->slots[class], in->artifact.trusted, image_of(in, class, NULL),
+		&watch, &in->proofs[class], err);
+}
+
+static void count_bytes(struct install *in, const struct fill *fill)
+{
+	struct plan_totals totals = plan_totals(fill->plan, fill->index);
+
+	in->result.bytes.zero += totals.zero;
+	in->result.bytes.repeat += totals.repeat;
+	in->result.bytes.in_place += totals.in_place;
+	in->result.bytes.fetch += totals.fetch;
+	in->result.written += fill->written;
+}
+
+static int fill_slot(struct install *in, size_t class, const struct seal *old, struct seal *seal,
+	struct err *err)
+{
+	CLEANUP(plan_image_free) struct plan_image *plan = NULL;
+	size_t i;
+	int result;
+
+	(void)image_of(in, class, &i);
+	if (make_plan(in, class, old, &plan, err) < 0)
+		return -1;
+	struct fill fill = {
+		.slot = in->slots[class],
+		.class = in->class,
+		.index = in->artifact.indexes[i],
+		.plan = plan,
+		.carrier = in->artifact.carrier,
+		.seal = seal,
+		.progress = on_fill,
+		.arg = in,
+		.interrupted = in->options->interrupted,
+	};
+	result = fill_check(&fill, err) < 0 || fill_write(&fill, err) < 0 ? -1 : 0;
+	count_bytes(in, &fill);
+	return result;
+}
+
+/* From whatever is there to a sealed slot. `old` is the seal it had when the install began. */
+static int bring_slot(struct install *in, size_t class, const struct seal *old, struct seal *seal,
+	struct err *err)
+{
+	in->class = in->device->classes[class].name;
+	if (fill_slot(in, class, old, seal, err) < 0)
+		return -1;
+	/* Power cut anywhere up to the seal: the slot says `writing`; the next install looks at
+	 * what is there, writes what is not right, and comes here again. */
+	if (read_back(in, class, err) < 0)
+		return -1;
+	return readback_seal(in->slots[class], in->proofs[class], &in->header, seal, err);
+}
+
+/* ---- 4. the group ---- */
+
+/* The builds that failed their trial here: those the old seal knew, and the one that lies in the
+ * group now if the bootloader calls it bad; not the one that is installed, which is asked for again
+ * by force. */
+static void carry_rejected(const struct install *in, const struct seal *old, struct seal *ret)
+{
+	const struct state *state = &in->view.state;
+
+	for (uint32_t i = old->rejected_count; i-- > 0;)
+		if (!digest_equal(&old->rejected[i], &in->result.artifact))
+			seal_reject(ret, &old->rejected[i]);
+	if (state->target_rejected &&
+		!digest_equal(&in->view.facts[state->target].artifact, &in->result.artifact))
+		seal_reject(ret, &in->view.facts[state->target].artifact);
+}
+
+/* What was rejected is remembered in the seal that replaces its own, in the same write: until then
+ * the bootloader's `bad` and the old seal say it. */
+static int seal_writing(
+	struct install *in, size_t class, const struct seal *old, struct seal *ret, struct err *err)
+{
+	const struct manifest_image *image = image_of(in, class, NULL);
+	struct seal writing = {
+		.state = SEAL_WRITING,
+		.generation = old->generation,
+		.artifact = in->result.artifact,
+		.image = image->sha256,
+		.image_size = image->size,
+	};
+
+	in->class = in->device->classes[class].name;
+	if (old->state == SEAL_WRITING && holds_it(in, old))
+		writing.mark = old->mark; /* goes on where it stopped */
+	memcpy(writing.class, image->class, sizeof(writing.class));
+	carry_rejected(in, old, &writing);
+	if (seal_write(in->slots[class], &writing, err) < 0)
+		return -1;
+	*ret = writing;
+	return 0;
+}
+
+/* Makes the target group unbootable, durably, before its first byte changes. */
+static int begin_group(
+	struct install *in, const struct seal old[], struct seal ret[], struct err *err)
+{
+	const struct boot_state disarmed = edge_disarm(&in->view.boot, in->view.state.target);
+
+	/* Power cut before this commit: nothing has happened. After it: the running group boots,
+	 * and the other is not in the order, whatever is or is not written to it from here on. */
+	if (bootloader_commit(in->device->boot, &disarmed, err) < 0)
+		return -1;
+	in->view.boot = disarmed;
+	for (size_t i = 0; i < in->device->class_count; i++)
+		if (seal_writing(in, i, &old[i], &ret[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+static int write_group(struct install *in, struct err *err)
+{
+	const struct seal *old = in->view.seals[in->view.state.target];
+	struct seal seals[MANIFEST_IMAGES_MAX];
+	struct carrier_stats stats;
+
+	if (artifact_header(&in->artifact, &in->header, err) < 0)
+		return -1;
+	record(in, "install", in->view.state.now, STATE_WRITING, NULL);
+	if (begin_group(in, old, seals, err) < 0)
+		return -1;
+	/* In the bundle's order: its data is one stream. */
+	for (size_t k = 0; k < in->artifact.manifest->image_count; k++) {
+		size_t class = (size_t)device_class_find(
+			in->device, in->artifact.manifest->images[k].class);
+		char name[MANIFEST_CLASS_MAX + 3];
+
+		device_slot_name(in->device, class, in->view.state.target, name, sizeof(name));
+		if (bring_slot(in, class, &old[class], &seals[class], err) < 0)
+			return err_wrap(err, "slot '%s'", name);
+	}
+	if (carrier_end(in->artifact.carrier, &stats, err) < 0)
+		return -1;
+	in->result.fetched = stats.fetched;
+	in->view.state.now = STATE_WRITING;
+	return 0;
+}
+
+static int prove_group(struct install *in, struct err *err)
+{
+	for (size_t i = 0; i < in->device->class_count; i++) {
+		in->class = in->device->classes[i].name;
+		if (!in->proofs[i] && read_back(in, i, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int flip(struct install *in, struct err *err)
+{
+	if (in->options->interrupted && *in->options->interrupted)
+		return err_set(err, FAIL_INTERRUPTED, "interrupted before the flip");
+	if (device_flip(in->device, &in->view.boot, in->view.state.target,
+		    (const struct readback_proof *const *)in->proofs, in->device->class_count,
+		    err) < 0)
+		return -1;
+	record(in, "activated", in->view.state.now, STATE_ACTIVATED, NULL);
+	return 0;
+}
+
+static int deactivate(struct install *in, struct err *err)
+{
+	const struct boot_state next = edge_deactivate(&in->view.boot, in->view.state.booted);
+
+	if (bootloader_commit(in->device->boot, &next, err) < 0)
+		return -1;
+	record(in, "deactivated", STATE_ACTIVATED, STATE_IDLE,
+		"the running artifact was asked for again");
+	return 0;
+}
+
+/* ---- the story ---- */
+
+static int carry_out(struct install *in, struct err *err)
+{
+	struct policy_verdict verdict;
+
+	in->result.action = plan_action(&in->view.state, in->view.facts, &in->result.artifact);
+	in->result.group = in->view.state.target;
+	switch (in->result.action) {
+	case PLAN_NOTHING:
+		if (digest_equal(
+			    &in->view.facts[in->view.state.booted].artifact, &in->result.artifact))
+			in->result.group = in->view.state.booted;
+		return 0;
+	case PLAN_DEACTIVATE:
+		in->result.group = in->view.state.booted;
+		return deactivate(in, err);
+	case PLAN_ACTIVATE:
+		judge(in, &verdict);
+		if (policy_enforce(&verdict, err) < 0)
+			return -1;
+		/* Sealed is not enough after an unknown time in a drawer: read it again. A slot
+		 * that has drifted is written again, from the bundle at hand. */
+		if (prove_group(in, err) == 0)
+			return flip(in, err);
+		if (err->code != FAIL_DRIFT)
+			return -1;
+		note(in, err->msg);
+		in->result.action = PLAN_WRITE;
+		if (artifact_read_indexes(&in->artifact, err) < 0 || write_group(in, err) < 0)
+			return -1;
+		return flip(in, err);
+	case PLAN_WRITE:
+		judge(in, &verdict);
+		if (policy_enforce(&verdict, err) < 0 ||
+			artifact_read_indexes(&in->artifact, err) < 0 || write_group(in, err) < 0)
+			return -1;
+		return flip(in, err);
+	}
+	return err_set(err, FAIL_STATE, "no such action");
+}
+
+int install_run(struct device *device, const char *source, const struct install_options *options,
+	struct install_result *ret, struct err *err)
+{
+	CLEANUP(lock_release) struct lock lock = {.fd = -1};
+	CLEANUP(install_finish) struct install in = {.device = device, .options = options};
+
+	if (lock_take(device->run_dir, "install", &lock, err) < 0 ||
+		device_examine(device, &in.view, err) < 0 || open_artifact(&in, source, err) < 0)
+		return -1;
+	if (in.view.boot_note[0])
+		note(&in, in.view.boot_note);
+	if (carry_out(&in, err) < 0) {
+		if (in.result.action == PLAN_WRITE && in.header.data)
+			record(&in, "install-failed", STATE_WRITING, STATE_WRITING, err->msg);
+		return -1;
+	}
+	*ret = in.result;
+	return 0;
+}
+
+/* ---- abide plan ---- */
+
+static int plan_write(struct install *in, struct install_plan *plan, struct err *err)
+{
+	const struct seal *seals = in->view.seals[in->view.state.target];
+
+	if (artifact_read_indexes(&in->artifact, err) < 0)
+		return -1;
+	for (size_t k = 0; k < in->artifact.manifest->image_count; k++) {
+		CLEANUP(plan_image_free) struct plan_image *image = NULL;
+		const char *name = in->artifact.manifest->images[k].class;
+		size_t class = (size_t)device_class_find(in->device, name);
+
+		in->class = name;
+		if (make_plan(in, class, &seals[class], &image, err) < 0)
+			return -1;
+		plan->totals[k] = plan_totals(image, in->artifact.indexes[k]);
+	}
+	return 0;
+}
+
+int install_plan(struct device *device, const char *source, const struct install_options *options,
+	struct install_plan *ret, struct err *err)
+{
+	CLEANUP(install_finish) struct install in = {.device = device, .options = options};
+	struct install_plan plan = {0};
+	struct err refusal = {0};
+
+	if (device_examine(device, &in.view, err) < 0 || open_artifact(&in, source, err) < 0)
+		return -1;
+	plan.artifact = in.result.artifact;
+	plan.action = plan_action(&in.view.state, in.view.facts, &in.result.artifact);
+	if (plan.action == PLAN_WRITE || plan.action == PLAN_ACTIVATE) {
+		judge(&in, &plan.verdict);
+		plan.refused = policy_enforce(&plan.verdict, &refusal) < 0;
+	}
+	if (plan.action == PLAN_WRITE && !plan.refused && plan_write(&in, &plan, err) < 0)
+		return -1;
+	plan.view = in.view;
+	plan.manifest = steal_ptr(&in.artifact.manifest);
+	*ret = plan;
+	return 0;
+}
+
+void install_plan_finish(struct install_plan *plan)
+{
+	manifest_free(&plan->manifest);
+}
