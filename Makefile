@@ -248,9 +248,8 @@ lint-tidy: $(TIDY)
 $(B)/lint/%.tidy: %.c $(B)/obj/%.o .clang-tidy
 	@mkdir -p $(@D)
 	@echo "tidy $<"
-	@clang-tidy --quiet --warnings-as-errors='*' $< -- $(NEEDED) -DABIDE_BUILD_TIME=0 2>$@.log || \
-		{ cat $@.log; exit 1; }
-	@mv $@.log $@
+	@clang-tidy --quiet --warnings-as-errors='*' $< -- $(NEEDED) -DABIDE_BUILD_TIME=0 >$@ 2>&1 || \
+		{ grep -E '(error|warning): ' $@; echo "all of it: $@.log"; mv $@ $@.log; exit 1; }
 
 lint-analyzer:
 	@$(BUILD) $(ANALYZER) build-analyzer/libabide.a build-analyzer/libimage.a

@@ -43,7 +43,8 @@ const char *err_code_name(enum err_code code)
 /* What is left of a context in front of a long cause. */
 #define CONTEXT_MIN 64u
 
-static void set_msg(struct err *err, const char *fmt, va_list args)
+static void __attribute__((format(printf, 2, 0)))
+set_msg(struct err *err, const char *fmt, va_list args)
 {
 	char msg[sizeof(err->msg)]; /* an argument may be the old message */
 
