@@ -1,0 +1,238 @@
+/* writer: any mix of written and skipped pieces gives the image, the superblock comes last, and
+ * what is right already is not written. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "updater/index.h"
+#include "updater/mem.h"
+#include "updater/writer.h"
+
+#define SLOT_SIZE (8u << 20)
+
+/* A slot in memory that checks alignment and keeps the order of writes to the first block. */
+struct memory_slot {
+	struct blockdev dev;
+	uint8_t *data;
+	unsigned int writes, flushes;
+	unsigned int last_first_write; /* number of the write that last touched block 0 */
+	unsigned int unflushed;
+	unsigned int unflushed_at_first; /* unflushed writes when block 0 was last written */
+};
+
+static int slot_pread(struct blockdev *dev, void *buf, size_t len, uint64_t off, struct err *err)
+{
+	(void)err;
+	assert_int_equal(len % MEM_BLOCK, 0);
+	assert_int_equal(off % MEM_BLOCK, 0);
+	assert_int_equal((uintptr_t)buf % MEM_BLOCK, 0);
+	memcpy(buf, ((struct memory_slot *)dev)->data + off, len);
+	return 0;
+}
+
+static int slot_pwrite(
+	struct blockdev *dev, const void *buf, size_t len, uint64_t off, struct err *err)
+{
+	struct memory_slot *slot = (struct memory_slot *)dev;
+
+	(void)err;
+	assert_int_equal(len % MEM_BLOCK, 0);
+	assert_int_equal(off % MEM_BLOCK, 0);
+	assert_int_equal((uintptr_t)buf % MEM_BLOCK, 0);
+	memcpy(slot->data + off, buf, len);
+	slot->writes++;
+	if (off == 0) {
+		slot->last_first_write = slot->writes;
+		slot->unflushed_at_first = slot->unflushed;
+	}
+	slot->unflushed++;
+	return 0;
+}
+
+static int slot_flush(struct blockdev *dev, struct err *err)
+{
+	struct memory_slot *slot = (struct memory_slot *)dev;
+
+	(void)err;
+	slot->flushes++;
+	slot->unflushed = 0;
+	return 0;
+}
+
+static const struct blockdev_ops OPS = {slot_pread, slot_pwrite, slot_flush, NULL};
+
+static void slot_make(struct memory_slot *slot)
+{
+	*slot = (struct memory_slot){.dev = {.ops = &OPS, .name = "slot", .size = SLOT_SIZE}};
+	slot->data = malloc(SLOT_SIZE);
+	assert_non_null(slot->data);
+	memset(slot->data, 0xee, SLOT_SIZE);
+}
+
+static uint32_t next_random(uint32_t *seed)
+{
+	*seed = *seed * 1664525u + 1013904223u;
+	return *seed >> 8;
+}
+
+static uint8_t *make_image(size_t size, uint32_t seed)
+{
+	uint8_t *image = malloc(size);
+
+	assert_non_null(image);
+	for (size_t i = 0; i < size; i++)
+		image[i] = (uint8_t)(next_random(&seed) | 1); /* no zero: a wiped block shows */
+	return image;
+}
+
+static void put(struct writer *writer, const uint8_t *data, size_t len)
+{
+	struct err err = {0};
+	uint8_t *room = NULL;
+
+	assert_int_equal(writer_reserve(writer, len, &room, &err), 0);
+	memcpy(room, data, len);
+	assert_int_equal(writer_commit(writer, len, &err), 0);
+}
+
+/* Pieces of random lengths; some are in the slot already and skipped. */
+static void random_run(uint32_t seed)
+{
+	size_t size = 5000 + next_random(&seed) % (4u << 20);
+	uint8_t *image = make_image(size, seed);
+	struct memory_slot slot;
+	struct writer *writer = NULL;
+	struct err err = {0};
+	uint8_t back[300];
+
+	slot_make(&slot);
+	assert_int_equal(writer_new(&slot.dev, size, &writer, &err), 0);
+	assert_int_equal(writer_begin(writer, &err), 0);
+	assert_true(mem_is_zero(slot.data, MEM_BLOCK));
+	for (size_t at = 0; at < size;) {
+		size_t len = 1 + next_random(&seed) % (next_random(&seed) % 4 ? 9000 : 262144);
+
+		if (len > INDEX_CHUNK_MAX)
+			len = INDEX_CHUNK_MAX;
+		if (len > size - at)
+			len = size - at;
+		if (at >= MEM_BLOCK && next_random(&seed) % 3 == 0) {
+			memcpy(slot.data + at, image + at, len);
+			assert_int_equal(writer_skip(writer, len, &err), 0);
+		} else {
+			put(writer, image + at, len);
+		}
+		at += len;
+		assert_true(mem_is_zero(slot.data, MEM_BLOCK)); /* until the end */
+		if (at > sizeof(back)) {
+			size_t from = next_random(&seed) % (at - sizeof(back));
+
+			assert_int_equal(writer_read(writer, from, back, sizeof(back), &err), 0);
+			assert_memory_equal(back, image + from, sizeof(back));
+		}
+	}
+	assert_int_equal(writer_finish(writer, &err), 0);
+	assert_memory_equal(slot.data, image, size);
+	assert_int_equal(slot.last_first_write, slot.writes);
+	assert_int_equal(slot.unflushed_at_first, 0);
+	assert_int_equal(slot.unflushed, 0);
+	for (size_t i = (size_t)round_up(size, MEM_BLOCK); i < SLOT_SIZE; i++)
+		assert_int_equal(slot.data[i], 0xee); /* nothing past the image */
+	writer_free(&writer);
+	free(slot.data);
+	free(image);
+}
+
+static void test_writer__any_mix_gives_the_image_superblock_last(void **state)
+{
+	(void)state;
+	for (uint32_t seed = 1; seed <= 60; seed++)
+		random_run(seed * 7919);
+}
+
+static void test_writer__what_is_in_place_is_not_written(void **state)
+{
+	size_t size = 2u << 20;
+	uint8_t *image = make_image(size, 5);
+	struct memory_slot slot;
+	struct writer *writer = NULL;
+	struct err err = {0};
+
+	(void)state;
+	slot_make(&slot);
+	memcpy(slot.data, image, size);
+	assert_int_equal(writer_new(&slot.dev, size, &writer, &err), 0);
+	assert_int_equal(writer_begin(writer, &err), 0);
+	put(writer, image, 5000);
+	for (size_t at = 5000; at < size; at += 100000)
+		assert_int_equal(
+			writer_skip(writer, size - at < 100000 ? size - at : 100000, &err), 0);
+	assert_int_equal(writer_finish(writer, &err), 0);
+	assert_memory_equal(slot.data, image, size);
+	/* the wipe, the second block that the first piece shares, the first block */
+	assert_int_equal(writer_written(writer), 3 * MEM_BLOCK);
+	writer_free(&writer);
+	free(slot.data);
+	free(image);
+}
+
+static void test_writer__a_wiped_block_is_not_wiped_again(void **state)
+{
+	struct memory_slot slot;
+	struct writer *writer = NULL;
+	struct err err = {0};
+
+	(void)state;
+	slot_make(&slot);
+	memset(slot.data, 0, MEM_BLOCK);
+	assert_int_equal(writer_new(&slot.dev, 10000, &writer, &err), 0);
+	assert_int_equal(writer_begin(writer, &err), 0);
+	assert_int_equal(slot.writes, 0);
+	writer_free(&writer);
+	free(slot.data);
+}
+
+static void test_writer__refuses_more_and_fewer_bytes_than_the_image(void **state)
+{
+	struct memory_slot slot;
+	struct writer *writer = NULL;
+	struct err err = {0};
+	uint8_t *room, data[200] = {1};
+
+	(void)state;
+	slot_make(&slot);
+	assert_int_equal(writer_new(&slot.dev, SLOT_SIZE + 1, &writer, &err), -1);
+	assert_int_equal(err.code, FAIL_SPACE);
+	assert_int_equal(writer_new(&slot.dev, 300, &writer, &err), 0);
+	assert_int_equal(writer_begin(writer, &err), 0);
+	put(writer, data, 200);
+	assert_int_equal(writer_reserve(writer, 101, &room, &err), -1);
+	assert_int_equal(writer_finish(writer, &err), -1);
+	assert_true(mem_is_zero(slot.data, MEM_BLOCK));
+	put(writer, data, 100);
+	assert_int_equal(writer_finish(writer, &err), 0);
+	assert_int_equal(slot.data[0], 1);
+	assert_int_equal(slot.data[200], 1);
+	writer_free(&writer);
+	free(slot.data);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_writer__any_mix_gives_the_image_superblock_last),
+		cmocka_unit_test(test_writer__what_is_in_place_is_not_written),
+		cmocka_unit_test(test_writer__a_wiped_block_is_not_wiped_again),
+		cmocka_unit_test(test_writer__refuses_more_and_fewer_bytes_than_the_image),
+	};
+
+	return cmocka_run_group_tests_name("writer", tests, NULL, NULL);
+}
