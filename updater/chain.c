@@ -23,6 +23,7 @@ struct chain {
 	const char *roots, *crl; /* file names, for messages; borrowed */
 	time_t now;
 	X509_STORE *store;
+	char crl_expired[21]; /* the date, when that is what is wrong */
 };
 
 static void cleanup_bio(BIO **bio)
@@ -174,18 +175,6 @@ static int refuse_revoked(const X509 *cert, const char *subject, struct err *err
 	return -1;
 }
 
-static int refuse_crl_expired(
-	const struct chain *chain, X509_STORE_CTX *ctx, const char *issuer, struct err *err)
-{
-	const X509_CRL *crl = X509_STORE_CTX_get0_current_crl(ctx);
-	char limit[21];
-
-	format_asn1_time(crl ? X509_CRL_get0_nextUpdate(crl) : NULL, limit);
-	return err_set(err, FAIL_UNTRUSTED,
-		"the CRL of '%s' in '%s' expired on %s: replace it by a current one", issuer,
-		chain->crl, limit);
-}
-
 /* What X509_verify_cert() found, in words that name the certificate. */
 static int refuse_chain(const struct chain *chain, X509_STORE_CTX *ctx, X509 *cert, struct err *err)
 {
@@ -207,7 +196,9 @@ static int refuse_chain(const struct chain *chain, X509_STORE_CTX *ctx, X509 *ce
 	case X509_V_ERR_UNABLE_TO_GET_CRL:
 		return err_set(err, FAIL_UNTRUSTED, "'%s' has no CRL of '%s'", chain->crl, issuer);
 	case X509_V_ERR_CRL_HAS_EXPIRED:
-		return refuse_crl_expired(chain, ctx, issuer, err);
+		return err_set(err, FAIL_UNTRUSTED,
+			"the CRL of '%s' in '%s' expired on %s: replace it by a current one",
+			issuer, chain->crl, chain->crl_expired);
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
 	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
@@ -222,9 +213,17 @@ static int refuse_chain(const struct chain *chain, X509_STORE_CTX *ctx, X509 *ce
 	}
 }
 
-static int accept_early_crl(int ok, X509_STORE_CTX *ctx)
+/* Called for each thing amiss; 1 goes on all the same. */
+static int judge_crl(int ok, X509_STORE_CTX *ctx)
 {
-	return ok || X509_STORE_CTX_get_error(ctx) == X509_V_ERR_CRL_NOT_YET_VALID;
+	struct chain *chain = X509_STORE_CTX_get_app_data(ctx); /* NULL without memory */
+	const X509_CRL *crl = X509_STORE_CTX_get0_current_crl(ctx); /* known only in here */
+
+	if (ok || X509_STORE_CTX_get_error(ctx) == X509_V_ERR_CRL_NOT_YET_VALID)
+		return 1;
+	if (chain && X509_STORE_CTX_get_error(ctx) == X509_V_ERR_CRL_HAS_EXPIRED)
+		format_asn1_time(crl ? X509_CRL_get0_nextUpdate(crl) : NULL, chain->crl_expired);
+	return 0;
 }
 
 static bool curve_is_explicit(const EVP_PKEY *key)
@@ -304,7 +303,7 @@ static int check_way(X509_STORE_CTX *ctx, struct err *err)
 	return 0;
 }
 
-static void set_rules(const struct chain *chain, X509_STORE_CTX *ctx)
+static void set_rules(struct chain *chain, X509_STORE_CTX *ctx)
 {
 	X509_VERIFY_PARAM *rules = X509_STORE_CTX_get0_param(ctx);
 
@@ -314,7 +313,8 @@ static void set_rules(const struct chain *chain, X509_STORE_CTX *ctx)
 	if (chain->crl) {
 		(void)X509_VERIFY_PARAM_set_flags(
 			rules, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL); /* always 1 */
-		X509_STORE_CTX_set_verify_cb(ctx, accept_early_crl);
+		(void)X509_STORE_CTX_set_app_data(ctx, chain); /* fails only without memory */
+		X509_STORE_CTX_set_verify_cb(ctx, judge_crl);
 	}
 }
 
