@@ -56,8 +56,9 @@ ALL_SRC := $(PROGRAM_SRC) $(LIBRARY_SRC) $(IMAGE_MAIN_SRC) $(IMAGE_SRC) $(TEST_M
 BUILD_TIME_SRC := $(shell grep -ls ABIDE_BUILD_TIME $(ALL_SRC))
 HEADERS := $(wildcard updater/*.h updater/carrier/*.h bootloader-hooks/*.h bootloader-hooks/*/*.h \
 	image/*.h tests/*.h tests/fuzz/*.h)
-SCRIPTS := $(shell git -c safe.directory='*' ls-files --cached --others --exclude-standard '*.sh' \
-	.ci/run 2>/dev/null)
+# Every file of the source that starts with a shell's name.
+SCRIPTS = $(shell git -c safe.directory='*' ls-files --cached --others --exclude-standard | \
+	xargs awk 'FNR == 1 && /^\#!.*sh$$/ { print FILENAME }; { nextfile }')
 
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_MAIN_SRC))
@@ -254,6 +255,42 @@ $(B)/lint/%.tidy: %.c $(B)/obj/%.o .clang-tidy
 lint-analyzer:
 	@$(BUILD) $(ANALYZER) build-analyzer/libabide.a build-analyzer/libimage.a
 
+# ---- installing ----
+
+INSTALL ?= install
+# STRIP= keeps the symbols.
+STRIP ?= -s
+BINDIR := $(DESTDIR)$(PREFIX)/bin
+LIBDIR := $(DESTDIR)$(PREFIX)/lib
+SHAREDIR := $(DESTDIR)$(PREFIX)/share
+CONFDIR := $(DESTDIR)$(SYSCONFDIR)
+UNITS := $(wildcard updater/init/*.service)
+INIT_SCRIPTS := $(filter-out %.service %.sysusers %.md %.example,$(wildcard updater/init/*))
+COMPLETIONS := $(wildcard updater/completion/* image/completion/*)
+HOOK_FILES := $(filter-out %.c %.h,$(wildcard bootloader-hooks/*/*))
+
+.PHONY: install
+#: install      programs, manuals, completion, units, hooks; DESTDIR, PREFIX, SYSCONFDIR
+# The example is replaced by every install, the device's own system.conf never.
+install: all
+	$(INSTALL) -d $(BINDIR) $(SHAREDIR)/man/man1 $(SHAREDIR)/man/man5 \
+		$(SHAREDIR)/bash-completion/completions $(LIBDIR)/systemd/system \
+		$(LIBDIR)/sysusers.d $(LIBDIR)/abide/health.d $(CONFDIR)/abide $(CONFDIR)/init.d
+	$(INSTALL) $(STRIP) -m 755 $(B)/abide $(B)/abide-image $(BINDIR)
+	$(INSTALL) -m 644 $(wildcard updater/*.1 image/*.1) $(SHAREDIR)/man/man1
+	$(INSTALL) -m 644 $(wildcard updater/*.5) $(SHAREDIR)/man/man5
+	$(INSTALL) -m 644 $(COMPLETIONS) $(SHAREDIR)/bash-completion/completions
+	$(INSTALL) -m 644 updater/init/abide.sysusers $(LIBDIR)/sysusers.d/abide.conf
+	$(INSTALL) -m 644 updater/init/system.conf.example $(CONFDIR)/abide
+	for unit in $(UNITS); do sed 's,/usr/bin/,$(PREFIX)/bin/,' $$unit \
+		>$(LIBDIR)/systemd/system/$${unit##*/} || exit 1; done
+	$(INSTALL) -m 755 $(INIT_SCRIPTS) $(CONFDIR)/init.d
+	for hook in $(sort $(patsubst bootloader-hooks/%/,%,$(dir $(HOOK_FILES)))); do \
+		$(INSTALL) -d $(SHAREDIR)/abide/$$hook || exit 1; done
+	for file in $(HOOK_FILES); do $(INSTALL) -m 644 $$file \
+		$(SHAREDIR)/abide/$${file#bootloader-hooks/} || exit 1; done
+
+#: clean        removes everything that was built
 clean:
 	rm -rf build build-*
 
