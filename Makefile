@@ -34,7 +34,7 @@ HOST_LIBS = $(DEVICE_LIBS) $(FDISK_LIBS) -lpthread
 TEST_LIBS = $(HOST_LIBS) $(CMOCKA_LIBS)
 # What the code needs whatever the caller sets. Paths in the programs are relative to the source,
 # so that the same source gives the same program wherever it is built.
-NEEDED = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -fPIE -ffile-prefix-map=$(CURDIR)/= \
+NEEDED = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -fPIE -ffile-prefix-map=$(CURDIR)=. \
 	$(WARNINGS) $(WERROR) -DABIDE_VERSION='"$(VERSION)"' $(DEVICE_CFLAGS)
 # The build's time judges certificates on devices without a clock. It comes from the last commit.
 BUILD_TIME := $(or $(SOURCE_DATE_EPOCH),$(shell git -c safe.directory='*' log -1 --format=%ct \
