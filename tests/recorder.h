@@ -10,11 +10,14 @@
  *
  * A crash state is what the media may hold after a power cut: everything flushed, and of the
  * writes after it any subset, in any order, each torn at any sector (blockdev.h).
- *recorder_crashes() visits, for the start and after every event of the log: whole     every write
- *so far dropped   only what was flushed torn      the last write cut off at each sector, what was
- *pending before it whole or dropped shuffled  seeded random subsets of the pending writes, in
- *random order, torn at random sectors The check gets each as a recorder of its own, to open devices
- *on and to run the code again.
+ * recorder_crashes() visits, for the start and after every event of the log:
+ *
+ *	whole     every write so far
+ *	dropped   only what was flushed
+ *	torn      the last write cut off at each sector, what was pending before it whole or dropped
+ *	shuffled  seeded random subsets of the pending writes, in random order, torn at random sectors
+ *
+ * The check gets each as a recorder of its own, to open devices on and to run the code again.
  *
  * For tests: runs out of memory with abort().
  */
