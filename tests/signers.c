@@ -109,7 +109,8 @@ static void child(const struct signers *signers, char *args)
 	_exit(127);
 }
 
-static int run(const struct signers *signers, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static int run(
+	const struct signers *signers, const char *fmt, va_list ap)
 {
 	char args[1024];
 	int status = 0;
