@@ -2,7 +2,8 @@
  * config - system.conf: what this device is, whom it trusts, where its slots are.
  *
  * INI (libinih); sections and keys are in abide-system.conf(5). Unknown sections, keys and bad
- * values are FAIL_USAGE with file and line. Only values, nothing is opened here.
+ * values are FAIL_USAGE with file and line. Only values, nothing is opened here. Paths are absolute,
+ * so that what abide does never depends on where it was started.
  */
 #ifndef ABIDE_UPDATER_CONFIG_H
 #define ABIDE_UPDATER_CONFIG_H
@@ -14,6 +15,7 @@
 #include "updater/err.h"
 #include "updater/group.h"
 #include "updater/manifest.h"
+#include "updater/mem.h"
 
 #define CONFIG_SLOTS_MAX (MANIFEST_IMAGES_MAX * GROUP_COUNT)
 
@@ -60,6 +62,8 @@ struct config {
 
 /* path NULL: the first of /etc/abide/, /run/abide/, /usr/lib/abide/ system.conf that exists. */
 int config_read(const char *path, struct config **ret, struct err *err);
+/* The same from memory; `path` only names the text in messages. */
+int config_parse(const char *path, const struct bytes *text, struct config **ret, struct err *err);
 void config_free(struct config **config);
 
 #endif
