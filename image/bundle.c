@@ -11,6 +11,7 @@
 #include "image/tarball.h"
 #include "updater/carrier/members.h"
 #include "updater/fs.h"
+#include "updater/index.h"
 #include "updater/mem.h"
 
 #define COPY_BYTES ((size_t)1 << 20)
@@ -104,6 +105,24 @@ static int put_classes(
 	return 0;
 }
 
+/* What a device would not parse is not worth packing: tried with a stand-in for what the images
+ * will say. */
+static int try_manifest(const struct manifest *manifest, struct err *err)
+{
+	CLEANUP(bytes_finish) struct bytes text = {0};
+	CLEANUP(manifest_free) struct manifest *parsed = NULL;
+	struct manifest trial = *manifest;
+
+	for (size_t i = 0; i < trial.image_count; i++) {
+		trial.images[i].size = 1;
+		trial.images[i].index_size = INDEX_HEADER_LEN + INDEX_RECORD_LEN;
+	}
+	if (manifest_encode(&trial, &text, err) < 0 ||
+		manifest_parse_untrusted(&text, &parsed, err) < 0)
+		return err_wrap_as(err, FAIL_USAGE, "an option's text cannot be in a manifest");
+	return 0;
+}
+
 /* All that is known before an image is read, so that a wrong option costs no time. */
 static int begin_manifest(struct builder *builder, struct err *err)
 {
@@ -126,9 +145,9 @@ static int begin_manifest(struct builder *builder, struct err *err)
 		put_text(manifest->source, "--source", options->source, err) < 0 ||
 		put_text(manifest->builder, "--builder", options->builder, err) < 0 ||
 		put_text(manifest->sbom, "--sbom", options->sbom, err) < 0 ||
-		put_hardware(options, manifest, err) < 0)
+		put_hardware(options, manifest, err) < 0 || put_classes(options, manifest, err) < 0)
 		return -1;
-	return put_classes(options, manifest, err);
+	return try_manifest(manifest, err);
 }
 
 static int begin(struct builder *builder, struct err *err)

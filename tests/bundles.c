@@ -72,34 +72,47 @@ static uint32_t next_random(uint32_t *x)
 
 #define PART ((size_t)64 << 10)
 
+static void noise(uint8_t *part, uint32_t x)
+{
+	for (size_t i = 0; i < PART; i++)
+		part[i] = (uint8_t)(next_random(&x) >> 24);
+}
+
+/* Compresses, but not to nothing. */
+static void text(uint8_t *part, uint32_t x)
+{
+	static const char WORDS[] = "abide keeps ";
+
+	for (size_t i = 0; i < PART; i++)
+		part[i] = (uint8_t)WORDS[i % (sizeof(WORDS) - 1)];
+	for (size_t i = 0; i < PART; i += 97)
+		part[i] = (uint8_t)(next_random(&x) >> 24);
+}
+
 /* 64 KiB of one kind or another. */
 static void fill_part(uint8_t *part, uint32_t kind, uint32_t seed)
 {
 	uint32_t x = seed * 2654435761u + 1;
 
-	memset(part, 0, PART);
 	switch (kind % 8) {
 	case 0: /* zeros, joining the next part's if that is zeros too */
 	case 1:
-		return;
-	case 2: /* the same everywhere: repeats */
-		x = 42;
+		memset(part, 0, PART);
 		break;
-	case 3: /* noise with a short run of zeros in it */
+	case 2: /* the same everywhere */
+		noise(part, 42);
+		break;
+	case 3: /* with a short run of zeros */
+		noise(part, x);
+		memset(part + 30000, 0, 5000);
+		break;
 	case 4:
-	case 5:
-	case 6: /* text, below */
+		noise(part, x);
+		break;
 	default:
+		text(part, x);
 		break;
 	}
-	for (size_t i = 0; i < PART; i++)
-		part[i] = (uint8_t)(kind % 8 >= 5 ? "abide keeps "[i % 12] + (i % 4096 ? 0 : 1)
-						  : next_random(&x) >> 24);
-	if (kind % 8 >= 5)
-		for (size_t i = 0; i < PART; i += 97)
-			part[i] = (uint8_t)(next_random(&x) >> 24);
-	if (kind % 8 == 3)
-		memset(part + 30000, 0, 5000);
 }
 
 void bundles_image(const struct bundles *bundles, const char *name, size_t size, unsigned int seed)
