@@ -110,15 +110,13 @@ static int put_classes(
 static int try_manifest(const struct manifest *manifest, struct err *err)
 {
 	CLEANUP(bytes_finish) struct bytes text = {0};
-	CLEANUP(manifest_free) struct manifest *parsed = NULL;
 	struct manifest trial = *manifest;
 
 	for (size_t i = 0; i < trial.image_count; i++) {
 		trial.images[i].size = 1;
 		trial.images[i].index_size = INDEX_HEADER_LEN + INDEX_RECORD_LEN;
 	}
-	if (manifest_encode(&trial, &text, err) < 0 ||
-		manifest_parse_untrusted(&text, &parsed, err) < 0)
+	if (manifest_encode(&trial, &text, err) < 0)
 		return err_wrap_as(err, FAIL_USAGE, "an option's text cannot be in a manifest");
 	return 0;
 }
