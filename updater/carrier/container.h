@@ -22,34 +22,12 @@
 
 #include "updater/carrier/members.h"
 #include "updater/carrier/source.h"
-#include "updater/carrier/store.h"
 #include "updater/err.h"
-#include "updater/index.h"
-#include "updater/manifest.h"
 #include "updater/mem.h"
 
-#define CONTAINER_SIGNATURE_MAX (64u << 10)
-#define CONTAINER_STORE_MAX                                                                        \
-	((uint64_t)STORE_HEADER_LEN + (uint64_t)STORE_RECORD_LEN * INDEX_CHUNKS_MAX)
 #define CONTAINER_HEADER_MAX (64u << 10) /* a member's tar header, pax records included */
 #define CONTAINER_BORROW_MAX (256u << 10) /* = INDEX_CHUNK_MAX: no stored chunk is longer */
 #define CONTAINER_BUFFER     (2u * CONTAINER_BORROW_MAX)
-
-enum member_kind {
-	MEMBER_KIND_MANIFEST,
-	MEMBER_KIND_SIGNATURE,
-	MEMBER_KIND_INDEX,
-	MEMBER_KIND_STORE,
-	MEMBER_KIND_DATA,
-	MEMBER_KIND_END, /* the container ended, rightly */
-};
-
-struct member {
-	enum member_kind kind;
-	char class[MANIFEST_CLASS_MAX + 1]; /* "" for manifest, signature and end */
-	char name[MANIFEST_CLASS_MAX + 16]; /* as in the tar, for messages */
-	uint64_t size; /* bytes */
-};
 
 struct container;
 
