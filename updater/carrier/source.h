@@ -57,6 +57,8 @@ int source_file_new(int fd, const char *name, const struct source_options *optio
 /* Nothing is connected before the first read. */
 int source_http_new(const char *url, const struct source_options *options, struct source **ret,
 	struct err *err);
+/* Before a sandbox closes: has the HTTP library load what it would want to open later. */
+int source_http_prepare(struct err *err);
 bool source_is_url(const char *name);
 /* "http://user:password@host/x" -> "http://host/x", printable; for anything that may be shown. */
 void source_url_display(const char *url, char *ret, size_t cap);

@@ -1,0 +1,52 @@
+#include "updater/carrier/child.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "updater/carrier/container.h"
+#include "updater/carrier/sandbox.h"
+#include "updater/carrier/serve.h"
+#include "updater/carrier/source.h"
+
+static bool parse_id(const char *text, unsigned int *ret)
+{
+	char *end = NULL;
+	unsigned long value = strtoul(text, &end, 10);
+
+	if (text[0] < '0' || text[0] > '9' || *end || value >= 0xffffffffu)
+		return false;
+	*ret = (unsigned int)value;
+	return true;
+}
+
+static int parse_args(int argc, char **argv, struct sandbox *ret, struct err *err)
+{
+	unsigned int parent = 0;
+
+	if (argc != CHILD_ARGS || !parse_id(argv[4], &parent))
+		return err_set(err, FAIL_USAGE, "carrier: not for people to start");
+	ret->network = strcmp(argv[1], "url") == 0;
+	ret->parent = (pid_t)parent;
+	ret->change_user = strcmp(argv[2], "-") != 0;
+	if (ret->change_user && (!parse_id(argv[2], &ret->uid) || !parse_id(argv[3], &ret->gid)))
+		return err_set(err, FAIL_USAGE, "carrier: no such user");
+	return 0;
+}
+
+int child_main(int argc, char **argv)
+{
+	struct sandbox sandbox = {0};
+	struct err err = {0};
+	int source = CHILD_SOURCE_FD;
+
+	if (parse_args(argc, argv, &sandbox, &err) == 0 && sandbox_drop(&sandbox, &err) == 0) {
+		/* Without rights already; but files can still be opened, for the last time. */
+		container_prepare();
+		if ((!sandbox.network || source_http_prepare(&err) == 0) &&
+			sandbox_close(&sandbox, &err) == 0)
+			return serve(STDIN_FILENO, STDOUT_FILENO, source, &err) < 0;
+	}
+	serve_error(STDOUT_FILENO, &err);
+	return 1;
+}

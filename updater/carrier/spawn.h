@@ -1,0 +1,36 @@
+/*
+ * spawn - start the carrier's process, and end it.
+ *
+ * The program executes itself anew (/proc/self/exe, by descriptor), so that the child shares no
+ * memory with the installer; main() recognises it by argv[0] (child.h).
+ */
+#ifndef ABIDE_UPDATER_CARRIER_SPAWN_H
+#define ABIDE_UPDATER_CARRIER_SPAWN_H
+
+#include <sys/types.h>
+
+#include "updater/carrier/sandbox.h"
+#include "updater/err.h"
+
+struct spawned {
+	pid_t pid; /* -1: reaped */
+	int requests; /* a socket, so that writing to a dead child raises no SIGPIPE; non-blocking
+		       */
+	int answers; /* a pipe; non-blocking */
+};
+
+struct spawn {
+	const char *user; /* see sandbox_find_user() */
+	int source; /* borrowed; -1: a URL */
+	int (*impostor)(int in_fd, int out_fd, void *arg); /* tests: instead of the program */
+	void *impostor_arg;
+};
+
+int spawn_carrier(const struct spawn *spawn, struct spawned *ret, struct err *err);
+/* Gives a child that closed its pipe a moment to be gone, says how it ended, and reaps it. Always
+ * returns -1 with FAIL_IO. */
+int spawned_explain(struct spawned *spawned, struct err *err);
+/* Closes the pipes, kills the child if it is still there, reaps it. */
+void spawned_finish(struct spawned *spawned);
+
+#endif
