@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 # module -> floor. Everything in carrier/ and bootloader-hooks/ is floor 1.
 floors='
 err 0 log 0 mem 0 fs 0 blockdev 0 digest 0 group 0
-signature 1 chain 1 manifest 1 index 1 header 1 seal 1 slot 1 health 1 journal 1 config 1 lock 1 process 1
+signature 1 chain 1 manifest 1 field 1 index 1 header 1 seal 1 slot 1 health 1 journal 1 config 1 lock 1 process 1
 carrier 1 bootloader 1
 state 2 policy 2 plan 2 writer 2
 device 3 readback 3 fill 3 record 3 artifact 3 install 3 confirm 3
@@ -22,7 +22,7 @@ archive.h ^(updater/carrier/container|image/[a-z_]*)\.c$
 archive_entry.h ^(updater/carrier/container|image/[a-z_]*)\.c$
 openssl/ ^(updater/(digest|signature|chain)|image/pki)\.c$
 blkid/ ^updater/slot\.c$
-jansson.h ^(updater/(manifest|journal|ui_json)|image/[a-z_]*)\.c$
+jansson.h ^(updater/(field|journal|ui_json)|image/[a-z_]*)\.c$
 ini.h ^updater/config\.c$
 curl/ ^updater/carrier/source_http\.c$
 zstd ^(updater/carrier/decode|image/[a-z_]*)\.c$
