@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "image/commands.h"
+#include "updater/carrier.h"
 #include "updater/manifest.h"
 #include "updater/mem.h"
 
@@ -17,6 +18,9 @@ static const struct {
 } COMMANDS[] = {
 	{"keys", cmd_keys, "make a root, a signing key and its certificate, for development"},
 	{"bundle", cmd_bundle, "pack images into a signed bundle"},
+	{"inspect", cmd_inspect, "show what a bundle says, without trusting it"},
+	{"extract", cmd_extract, "verify a bundle and write its images out"},
+	{"sign", cmd_sign, "add a signature to a bundle, or replace those it has"},
 };
 
 static volatile sig_atomic_t interrupted; /* set by the handler alone */
@@ -138,6 +142,8 @@ int main(int argc, char **argv)
 	static char program[] = "abide-image";
 	char *self[] = {program, NULL};
 
+	/* Before anything else: a carrier must not have opened or printed anything. */
+	carrier_main_if_child(argc, argv);
 	if (argc < 2)
 		return command_usage(self, "a command is missing");
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {

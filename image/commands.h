@@ -14,7 +14,10 @@
 #include "updater/err.h"
 
 int cmd_bundle(int argc, char **argv);
+int cmd_extract(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
 int cmd_keys(int argc, char **argv);
+int cmd_sign(int argc, char **argv);
 
 /* Prints "abide-image NAME: REASON" and where to read more; returns 2. fmt NULL: getopt has printed
  * the reason. */

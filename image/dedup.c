@@ -8,6 +8,7 @@
 #include "updater/mem.h"
 
 struct entry {
+	uint64_t place;
 	uint32_t length; /* 0: free */
 	uint8_t digest[INDEX_DIGEST_LEN];
 };
@@ -60,9 +61,15 @@ static struct entry *find(const struct dedup *dedup, uint32_t length, const uint
 	}
 }
 
-bool dedup_has(const struct dedup *dedup, uint32_t length, const struct digest *digest)
+bool dedup_find(
+	const struct dedup *dedup, uint32_t length, const uint8_t *digest, uint64_t *ret_place)
 {
-	return find(dedup, length, digest->b)->length != 0;
+	const struct entry *entry = find(dedup, length, digest);
+
+	if (entry->length == 0)
+		return false;
+	*ret_place = entry->place;
+	return true;
 }
 
 static int grow(struct dedup *dedup, struct err *err)
@@ -84,15 +91,17 @@ static int grow(struct dedup *dedup, struct err *err)
 	return 0;
 }
 
-int dedup_add(struct dedup *dedup, uint32_t length, const struct digest *digest, struct err *err)
+int dedup_add(struct dedup *dedup, uint32_t length, const uint8_t *digest, uint64_t place,
+	struct err *err)
 {
 	struct entry *entry;
 
 	if (2 * (dedup->used + 1) > dedup->mask && grow(dedup, err) < 0)
 		return -1;
-	entry = find(dedup, length, digest->b);
+	entry = find(dedup, length, digest);
 	entry->length = length;
-	memcpy(entry->digest, digest->b, INDEX_DIGEST_LEN);
+	entry->place = place;
+	memcpy(entry->digest, digest, INDEX_DIGEST_LEN);
 	dedup->used++;
 	return 0;
 }

@@ -8,15 +8,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "updater/digest.h"
 #include "updater/err.h"
 
 struct dedup;
 
 int dedup_new(struct dedup **ret, struct err *err);
 void dedup_free(struct dedup **dedup);
-bool dedup_has(const struct dedup *dedup, uint32_t length, const struct digest *digest);
+/* The chunk by its length (>= 1) and the first INDEX_DIGEST_LEN bytes of its digest; `place` is
+ * what the caller keeps with it. */
+bool dedup_find(
+	const struct dedup *dedup, uint32_t length, const uint8_t *digest, uint64_t *ret_place);
 /* Not there yet. */
-int dedup_add(struct dedup *dedup, uint32_t length, const struct digest *digest, struct err *err);
+int dedup_add(struct dedup *dedup, uint32_t length, const uint8_t *digest, uint64_t place,
+	struct err *err);
 
 #endif

@@ -39,10 +39,11 @@ static struct pool_job *job_at(const struct pool *pool, uint64_t number)
 
 static bool is_known(struct pool *pool, const struct pool_chunk *chunk)
 {
+	uint64_t place;
 	bool known;
 
 	(void)pthread_mutex_lock(&pool->lock); /* a plain mutex: cannot fail */
-	known = dedup_has(pool->known, chunk->length, &chunk->digest);
+	known = dedup_find(pool->known, chunk->length, chunk->digest.b, &place);
 	(void)pthread_mutex_unlock(&pool->lock);
 	return known;
 }
@@ -252,12 +253,13 @@ void pool_release(struct pool *pool)
 
 int pool_learn(struct pool *pool, const struct pool_chunk *chunk, bool *ret_known, struct err *err)
 {
+	uint64_t place = 0; /* of no interest here: devices find a repeat by its digest */
 	int result = 0;
 
 	(void)pthread_mutex_lock(&pool->lock);
-	*ret_known = dedup_has(pool->known, chunk->length, &chunk->digest);
+	*ret_known = dedup_find(pool->known, chunk->length, chunk->digest.b, &place);
 	if (!*ret_known)
-		result = dedup_add(pool->known, chunk->length, &chunk->digest, err);
+		result = dedup_add(pool->known, chunk->length, chunk->digest.b, place, err);
 	(void)pthread_mutex_unlock(&pool->lock);
 	return result;
 }
