@@ -1,0 +1,375 @@
+#include "image/layout.h"
+
+#include <ctype.h>
+#include <ini.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "updater/digest.h"
+#include "updater/fs.h"
+#include "updater/mem.h"
+
+#define LAYOUT_FILE_MAX  (64u << 10)
+#define PARTITION_PREFIX "partition "
+
+/* inih goes on after an error and then returns the first line for which the handler said no. */
+struct reader {
+	struct layout *layout;
+	struct err *err;
+	bool failed;
+};
+
+/* ---- values ---- */
+
+static bool parse_size(const char *value, uint64_t *ret)
+{
+	static const char UNITS[] = "KMGT";
+	unsigned long long n;
+	const char *unit;
+	char *end;
+	uint64_t size;
+
+	if (!isdigit((unsigned char)value[0]))
+		return false;
+	n = strtoull(value, &end, 10);
+	size = n;
+	unit = *end ? strchr(UNITS, *end) : NULL;
+	if (n > MANIFEST_NUMBER_MAX || (*end && (!unit || end[1])))
+		return false;
+	for (; unit && unit >= UNITS; unit--)
+		if (__builtin_mul_overflow(size, UINT64_C(1024), &size))
+			return false;
+	*ret = size;
+	return size > 0 && size % LAYOUT_ALIGN == 0 && size <= INT64_MAX;
+}
+
+static bool uuid_valid(const char *s)
+{
+	for (size_t i = 0; i < LAYOUT_UUID_LEN; i++) {
+		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+
+		if (dash ? s[i] != '-' : !isxdigit((unsigned char)s[i]))
+			return false;
+	}
+	return s[LAYOUT_UUID_LEN] == '\0';
+}
+
+static int set_once(char *field, size_t cap, const char *value, struct err *err)
+{
+	if (field[0])
+		return err_set(err, FAIL_USAGE, "is set twice");
+	if (!value[0] || strlen(value) >= cap)
+		return err_set(
+			err, FAIL_USAGE, "'%.80s' is not 1 to %zu bytes long", value, cap - 1);
+	memcpy(field, value, strlen(value) + 1);
+	return 0;
+}
+
+static int set_uuid(char *field, const char *value, struct err *err)
+{
+	if (!uuid_valid(value))
+		return err_set(err, FAIL_USAGE,
+			"'%.80s' is not a UUID such as 6f1e5d3c-2b4a-4978-8a6b-5c4d3e2f1a0b",
+			value);
+	return set_once(field, LAYOUT_UUID_LEN + 1, value, err);
+}
+
+static int set_size(uint64_t *field, const char *value, struct err *err)
+{
+	if (*field)
+		return err_set(err, FAIL_USAGE, "is set twice");
+	if (!parse_size(value, field)) {
+		*field = 0;
+		return err_set(err, FAIL_USAGE,
+			"'%.80s' is not a size: a number with K, M, G or T, a multiple of 1 MiB",
+			value);
+	}
+	return 0;
+}
+
+/* As in the layout file, or relative to the folder that holds it. */
+static int set_path(const struct layout *layout, char *field, const char *value, struct err *err)
+{
+	const char *slash = strrchr(layout->path, '/');
+	int prefix = slash ? (int)(slash - layout->path) + 1 : 0;
+	char path[PATH_MAX];
+	int n;
+
+	if (value[0] == '/')
+		prefix = 0;
+	n = snprintf(path, sizeof(path), "%.*s%s", prefix, layout->path, value);
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return err_set(err, FAIL_USAGE, "'%.80s...' is too long for a path", value);
+	return set_once(field, sizeof(path), path, err);
+}
+
+static int set_type(struct layout_partition *part, const char *value, struct err *err)
+{
+	static const struct {
+		const char *name;
+		enum layout_type type;
+	} TYPES[] = {{"esp", LAYOUT_ESP}, {"slot", LAYOUT_SLOT}, {"data", LAYOUT_DATA}};
+
+	if (part->type)
+		return err_set(err, FAIL_USAGE, "is set twice");
+	for (size_t i = 0; i < ARRAY_LEN(TYPES); i++)
+		if (strcmp(value, TYPES[i].name) == 0) {
+			part->type = TYPES[i].type;
+			return 0;
+		}
+	return err_set(err, FAIL_USAGE, "'%.80s' is none of esp, slot, data", value);
+}
+
+/* ---- keys ---- */
+
+static int unknown_key(struct err *err)
+{
+	return err_set(err, FAIL_USAGE, "there is no such key");
+}
+
+static int disk_key(struct layout *layout, const char *name, const char *value, struct err *err)
+{
+	if (strcmp(name, "size") == 0)
+		return set_size(&layout->size, value, err);
+	if (strcmp(name, "uuid") == 0)
+		return set_uuid(layout->uuid, value, err);
+	return unknown_key(err);
+}
+
+static int grub_key(struct layout *layout, const char *name, const char *value, struct err *err)
+{
+	if (strcmp(name, "config") == 0)
+		return set_path(layout, layout->grub_config, value, err);
+	if (strcmp(name, "site") == 0)
+		return set_path(layout, layout->grub_site, value, err);
+	return unknown_key(err);
+}
+
+static int partition_key(
+	struct layout_partition *part, const char *name, const char *value, struct err *err)
+{
+	if (strcmp(name, "type") == 0)
+		return set_type(part, value, err);
+	if (strcmp(name, "uuid") == 0)
+		return set_uuid(part->uuid, value, err);
+	if (strcmp(name, "class") == 0) {
+		if (!manifest_class_valid(value))
+			return err_set(err, FAIL_USAGE, "'%.80s' is not a class", value);
+		return set_once(part->class, sizeof(part->class), value, err);
+	}
+	if (strcmp(name, "group") == 0) {
+		if (part->group != GROUP_COUNT)
+			return err_set(err, FAIL_USAGE, "is set twice");
+		return group_parse(value, &part->group)
+			       ? 0
+			       : err_set(err, FAIL_USAGE, "'%.80s' is neither a nor b", value);
+	}
+	if (strcmp(name, "size") == 0) {
+		if (part->rest)
+			return err_set(err, FAIL_USAGE, "is set twice");
+		part->rest = strcmp(value, "rest") == 0 && !part->size;
+		return part->rest ? 0 : set_size(&part->size, value, err);
+	}
+	return unknown_key(err);
+}
+
+static int find_partition(
+	struct layout *layout, const char *name, struct layout_partition **ret, struct err *err)
+{
+	struct layout_partition *part;
+
+	for (size_t i = 0; i < layout->count; i++)
+		if (strcmp(layout->partitions[i].name, name) == 0) {
+			*ret = &layout->partitions[i];
+			return 0;
+		}
+	if (layout->count == LAYOUT_PARTITIONS_MAX)
+		return err_set(err, FAIL_USAGE, "more than %u partitions", LAYOUT_PARTITIONS_MAX);
+	if (!manifest_name_valid(name) || strlen(name) > LAYOUT_NAME_MAX)
+		return err_set(err, FAIL_USAGE, "'%.80s' is not a name of 1 to %u printable bytes",
+			name, LAYOUT_NAME_MAX);
+	part = &layout->partitions[layout->count++];
+	*part = (struct layout_partition){.group = (enum group)GROUP_COUNT};
+	memcpy(part->name, name, strlen(name) + 1);
+	*ret = part;
+	return 0;
+}
+
+static int set_key(struct layout *layout, const char *section, const char *name, const char *value,
+	struct err *err)
+{
+	struct layout_partition *part = NULL;
+
+	if (strcmp(section, "disk") == 0)
+		return disk_key(layout, name, value, err);
+	if (strcmp(section, "grub") == 0)
+		return grub_key(layout, name, value, err);
+	if (strncmp(section, PARTITION_PREFIX, strlen(PARTITION_PREFIX)) != 0)
+		return err_set(err, FAIL_USAGE, "there is no such section");
+	if (find_partition(layout, section + strlen(PARTITION_PREFIX), &part, err) < 0)
+		return -1;
+	return partition_key(part, name, value, err);
+}
+
+static int on_key(void *arg, const char *section, const char *name, const char *value)
+{
+	struct reader *reader = arg;
+
+	if (reader->failed)
+		return 0;
+	if (set_key(reader->layout, section, name, value, reader->err) == 0)
+		return 1;
+	(void)err_wrap(reader->err, "[%s] %s", section, name);
+	reader->failed = true;
+	return 0;
+}
+
+/* ---- the whole ---- */
+
+/* A stable UUID of our own making (version 8 of RFC 9562) for what the file does not name. */
+static int derive_uuid(const struct layout *layout, const char *name, const char *what,
+	char ret[static LAYOUT_UUID_LEN + 1], struct err *err)
+{
+	char text[LAYOUT_UUID_LEN + LAYOUT_NAME_MAX + 32];
+	char hex[33];
+	struct digest digest;
+	int n = snprintf(text, sizeof(text), "%s/%s/%s", layout->uuid, name, what);
+
+	if (digest_once(text, (size_t)n, &digest, err) < 0)
+		return -1;
+	digest.b[6] = (uint8_t)((digest.b[6] & 0x0f) | 0x80);
+	digest.b[8] = (uint8_t)((digest.b[8] & 0x3f) | 0x80);
+	hex_encode(digest.b, 16, hex);
+	(void)snprintf(ret, LAYOUT_UUID_LEN + 1, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8,
+		hex + 12, hex + 16, hex + 20);
+	return 0;
+}
+
+static int check_partition(struct layout *layout, size_t i, struct err *err)
+{
+	struct layout_partition *part = &layout->partitions[i];
+	bool slot = part->type == LAYOUT_SLOT;
+
+	if (!part->type)
+		return err_set(err, FAIL_USAGE, "'type' is missing");
+	if (!part->size && !part->rest)
+		return err_set(err, FAIL_USAGE, "'size' is missing");
+	if (part->rest && i + 1 != layout->count)
+		return err_set(err, FAIL_USAGE, "'size = rest' is for the last partition only");
+	if (slot != (part->class[0] != '\0') || slot != (part->group != GROUP_COUNT))
+		return err_set(
+			err, FAIL_USAGE, "'class' and 'group' are for slots, which need both");
+	if (slot && layout_slot(layout, part->class, part->group) != part)
+		return err_set(err, FAIL_USAGE, "a second slot '%s.%s'", part->class,
+			group_name(part->group));
+	if (slot && !layout_slot(layout, part->class, group_other(part->group)))
+		return err_set(err, FAIL_USAGE, "class '%s' has no slot in group %s", part->class,
+			group_name(group_other(part->group)));
+	if (part->type == LAYOUT_ESP && layout_esp(layout) != part)
+		return err_set(err, FAIL_USAGE, "a second partition of type esp");
+	if (!part->uuid[0] && derive_uuid(layout, part->name, "partition", part->uuid, err) < 0)
+		return -1;
+	return derive_uuid(layout, part->name, "file system", part->fs_uuid, err);
+}
+
+static int check(struct layout *layout, struct err *err)
+{
+	if (!layout->size || !layout->uuid[0])
+		return err_set(err, FAIL_USAGE, "[disk] needs 'size' and 'uuid'");
+	if (!layout->grub_config[0])
+		return err_set(err, FAIL_USAGE, "[grub] needs 'config', the path of grub.cfg");
+	for (size_t i = 0; i < layout->count; i++)
+		if (check_partition(layout, i, err) < 0)
+			return err_wrap(err, "[partition %s]", layout->partitions[i].name);
+	if (!layout_esp(layout))
+		return err_set(err, FAIL_USAGE, "no partition of type esp");
+	return layout_place(layout, layout->size, err);
+}
+
+int layout_read(const char *path, struct layout **ret, struct err *err)
+{
+	CLEANUP(layout_free) struct layout *layout = NULL;
+	CLEANUP(bytes_finish) struct bytes text = {0};
+	struct reader reader = {.err = err};
+	void *p = NULL;
+	int line;
+
+	if (mem_alloc(sizeof(*layout), &p, err) < 0)
+		return -1;
+	reader.layout = layout = p;
+	if (strlen(path) >= sizeof(layout->path))
+		return err_set(err, FAIL_USAGE, "'%.80s...' is too long for a path", path);
+	memcpy(layout->path, path, strlen(path) + 1);
+	if (fs_read_file(path, LAYOUT_FILE_MAX, &text, err) < 0)
+		return err_wrap_as(err, FAIL_USAGE, "layout");
+	line = ini_parse_string((const char *)text.data, on_key, &reader);
+	if (line < 0)
+		return err_memory(err);
+	if (line > 0 && !reader.failed)
+		return err_set(err, FAIL_USAGE, "%s:%d: neither a [section] nor 'key = value'",
+			path, line);
+	if (line > 0)
+		return err_wrap(err, "%s:%d", path, line);
+	if (check(layout, err) < 0)
+		return err_wrap_as(err, FAIL_USAGE, "%s", path);
+	*ret = steal_ptr(&layout);
+	return 0;
+}
+
+void layout_free(struct layout **layout)
+{
+	if (!layout)
+		return;
+	free(*layout);
+	*layout = NULL;
+}
+
+int layout_place(struct layout *layout, uint64_t size, struct err *err)
+{
+	uint64_t usable = size & ~(LAYOUT_ALIGN - 1);
+	uint64_t at = LAYOUT_ALIGN;
+
+	for (size_t i = 0; i < layout->count; i++) {
+		struct layout_partition *part = &layout->partitions[i];
+
+		part->start = at;
+		/* At least one unit for the rest. */
+		if (__builtin_add_overflow(at, part->rest ? LAYOUT_ALIGN : part->size, &at))
+			return err_set(err, FAIL_USAGE, "the partitions' sizes add up to too much");
+	}
+	if (__builtin_add_overflow(at, LAYOUT_ALIGN, &at))
+		return err_set(err, FAIL_USAGE, "the partitions' sizes add up to too much");
+	if (at > usable)
+		return err_set(err, FAIL_SPACE,
+			"the partitions need %" PRIu64 " bytes, there are %" PRIu64
+			": too small by %" PRIu64,
+			at, usable, at - usable);
+	if (layout->count && layout->partitions[layout->count - 1].rest)
+		layout->partitions[layout->count - 1].size = LAYOUT_ALIGN + (usable - at);
+	layout->size = size;
+	return 0;
+}
+
+const struct layout_partition *layout_esp(const struct layout *layout)
+{
+	for (size_t i = 0; i < layout->count; i++)
+		if (layout->partitions[i].type == LAYOUT_ESP)
+			return &layout->partitions[i];
+	return NULL;
+}
+
+const struct layout_partition *layout_slot(
+	const struct layout *layout, const char *class, enum group group)
+{
+	for (size_t i = 0; i < layout->count; i++) {
+		const struct layout_partition *part = &layout->partitions[i];
+
+		if (part->type == LAYOUT_SLOT && part->group == group &&
+			strcmp(part->class, class) == 0)
+			return part;
+	}
+	return NULL;
+}

@@ -1,0 +1,68 @@
+/*
+ * layout - what a factory disk looks like: an INI file with a section for the disk, one for the
+ * bootloader and one for each partition, in the order they lie on the disk.
+ *
+ *	layout_read -> layout_place (the target's size is known) -> layout_free
+ *
+ * layout-x86_64-grub.ini shows every key. Unknown sections and keys, repeated keys and bad values
+ * are FAIL_USAGE with file and line. Nothing but values; no device is opened here.
+ */
+#ifndef ABIDE_IMAGE_LAYOUT_H
+#define ABIDE_IMAGE_LAYOUT_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "updater/err.h"
+#include "updater/group.h"
+#include "updater/manifest.h"
+
+#define LAYOUT_PARTITIONS_MAX 32u
+#define LAYOUT_NAME_MAX       36u /* of a GPT partition */
+#define LAYOUT_UUID_LEN       36u
+#define LAYOUT_ALIGN          (UINT64_C(1) << 20) /* of every partition's begin and size */
+
+enum layout_type {
+	LAYOUT_ESP = 1,
+	LAYOUT_SLOT,
+	LAYOUT_DATA,
+};
+
+struct layout_partition {
+	char name[LAYOUT_NAME_MAX + 1];
+	char uuid[LAYOUT_UUID_LEN + 1]; /* of the partition; given, or derived */
+	char fs_uuid[LAYOUT_UUID_LEN + 1]; /* of the file system made in it; derived */
+	enum layout_type type;
+	bool rest; /* its size is what the others leave */
+	uint64_t size; /* bytes; of `rest` set by layout_place() */
+	uint64_t start; /* bytes; set by layout_place() */
+	char class[MANIFEST_CLASS_MAX + 1]; /* of a slot */
+	enum group group; /* of a slot */
+};
+
+struct layout {
+	char path[PATH_MAX];
+	uint64_t size; /* bytes, of the disk */
+	char uuid[LAYOUT_UUID_LEN + 1]; /* of the disk */
+	char grub_config[PATH_MAX]; /* grub.cfg; relative paths are relative to the layout file */
+	char grub_site[PATH_MAX]; /* site.cfg, read by it; "" if not set */
+	size_t count;
+	struct layout_partition partitions[LAYOUT_PARTITIONS_MAX];
+};
+
+int layout_read(const char *path, struct layout **ret, struct err *err);
+void layout_free(struct layout **layout);
+
+/* Puts the partitions on a disk of `size` bytes, which becomes the layout's: they begin at
+ * LAYOUT_ALIGN, follow each other and leave LAYOUT_ALIGN at the end. FAIL_SPACE by how many bytes
+ * it is too small. */
+int layout_place(struct layout *layout, uint64_t size, struct err *err);
+
+/* NULL if there is none. */
+const struct layout_partition *layout_esp(const struct layout *layout);
+const struct layout_partition *layout_slot(
+	const struct layout *layout, const char *class, enum group group);
+
+#endif
