@@ -1,0 +1,69 @@
+#!/bin/sh
+# releases.sh ABIDE ABIDE-IMAGE OUT CACHE: what the scenarios need, in OUT:
+#
+#	pki/ stranger/       development keys: those the device trusts, and somebody else's
+#	www/NAME.abide       the releases, as bundles for the web server
+#	factory.img          the disk as it leaves the factory, with release 1.0.0 in group a
+#	vmlinuz probe.cpio   for finding out whether KVM boots a guest here
+#
+# What is there already and not older than what it is made of is kept.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+abide=$1 tool=$2 out=$3 cache=$4
+rootfs=$here/../image/rootfs
+# One time for everything, so that what is built twice is the same twice.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$here" log -1 --format=%ct 2>/dev/null || echo 1)}
+export SOURCE_DATE_EPOCH
+
+# newer TARGET SOURCE...: whether TARGET is there and no SOURCE is newer.
+newer() {
+	target=$1
+	shift
+	[ -e "$target" ] && [ -z "$(find "$@" -newer "$target" -print -quit)" ]
+}
+
+keys() {
+	[ -e "$out/$1/signer.pem" ] || "$tool" keys "$out/$1"
+}
+
+image() { # NAME VERSION FAULT
+	newer "$out/images/$1" "$abide" "$rootfs" "$out/pki/root.pem" ||
+		"$rootfs/build.sh" -o "$out/images/$1" -v "$2" -a "$abide" -t "$out/pki/root.pem" \
+			-c "$cache" -f "$3"
+}
+
+bundle() { # KEYS IMAGE VERSION NAME
+	newer "$out/www/$4.abide" "$out/images/$2" "$tool" || "$tool" bundle -o "$out/www/$4.abide" \
+		--key "$out/$1/signer.key" --cert "$out/$1/signer.pem" --compatible abide-demo \
+		--version "$3" --security-version 1 --hardware qemu --image "rootfs=$out/images/$2"
+}
+
+release() { # NAME VERSION FAULT
+	image "$1" "$2" "$3"
+	bundle pki "$1" "$2" "$1"
+}
+
+mkdir -p "$out/images" "$out/www"
+keys pki
+keys stranger
+release release-1 1.0.0 none
+release release-2 2.0.0 none
+release release-3 3.0.0 unhealthy
+release panic 4.0.0 panic
+release hang 5.0.0 hang
+release no-kernel 6.0.0 no-kernel
+bundle stranger release-2 2.0.0 stranger
+
+# Two attacks on a genuine bundle: a manifest that says something else, and other bytes of the image.
+LC_ALL=C sed 's/"version": "2\.0\.0"/"version": "9.0.0"/' "$out/www/release-2.abide" >"$out/www/tampered.abide"
+cp "$out/www/release-2.abide" "$out/www/data.abide"
+size=$(stat -c %s "$out/www/data.abide")
+printf 'not what was signed' |
+	dd of="$out/www/data.abide" bs=1 seek=$((size / 2)) conv=notrunc status=none
+
+kernel=$("$rootfs/kernel.sh" "$cache")
+install -m 644 "$kernel/vmlinuz" "$out/vmlinuz"
+"$rootfs/initrd.sh" "$kernel" "$out/probe.cpio" "$SOURCE_DATE_EPOCH"
+"$tool" disk -o "$out/factory.img" --layout "$here/layout.ini" --bundle "$out/www/release-1.abide" \
+	--trust "$out/pki/root.pem"
