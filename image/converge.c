@@ -19,8 +19,8 @@
 #define BLOCK  4096u /* what is compared and written as one */
 
 struct converge {
-	struct blockdev *image;
-	struct blockdev *target;
+	struct blockdev *image; /* borrowed */
+	struct blockdev *target; /* borrowed */
 	uint8_t *wanted; /* BUFFER bytes */
 	uint8_t *found; /* BUFFER bytes */
 	bool begun; /* the partition table is away */
@@ -29,8 +29,6 @@ struct converge {
 
 static void converge_finish(struct converge *c)
 {
-	blockdev_close(&c->image);
-	blockdev_close(&c->target);
 	free(c->wanted);
 	free(c->found);
 }
@@ -203,36 +201,40 @@ static int put_tables(struct converge *c, struct err *err)
 	return blockdev_flush(c->target, err);
 }
 
-static int converge(struct converge *c, struct err *err)
+int converge_devices(
+	struct blockdev *image, struct blockdev *target, uint64_t *ret_written, struct err *err)
 {
+	CLEANUP(converge_finish) struct converge c = {.image = image, .target = target};
 	void *wanted = NULL, *found = NULL;
 
+	if (target->size != image->size || image->size < (uint64_t)2 * BLOCK)
+		return err_set(err, FAIL_STATE,
+			"'%s' has %" PRIu64 " bytes now, the image %" PRIu64, target->name,
+			target->size, image->size);
 	if (mem_alloc_aligned(BUFFER, &wanted, err) < 0)
 		return -1;
-	c->wanted = wanted;
+	c.wanted = wanted;
 	if (mem_alloc_aligned(BUFFER, &found, err) < 0)
 		return -1;
-	c->found = found;
-	if (compare(c, BLOCK, last_block(c), NULL, err) < 0 || blockdev_flush(c->target, err) < 0)
+	c.found = found;
+	/* The tables come back only after this flush: what they point to is durable. */
+	if (compare(&c, BLOCK, last_block(&c), NULL, err) < 0 || blockdev_flush(target, err) < 0 ||
+		put_tables(&c, err) < 0)
 		return -1;
-	return put_tables(c, err);
+	*ret_written = c.written;
+	return 0;
 }
 
 int converge_run(const char *path, const char *image, uint64_t *ret_written, struct err *err)
 {
-	CLEANUP(converge_finish) struct converge c = {0};
+	CLEANUP(blockdev_close) struct blockdev *from = NULL;
+	CLEANUP(blockdev_close) struct blockdev *to = NULL;
 
-	if (blockdev_open(image, 0, &c.image, err) < 0 || make_file(path, c.image->size, err) < 0 ||
-		blockdev_open(path, BLOCKDEV_WRITE | BLOCKDEV_EXCLUSIVE, &c.target, err) < 0)
+	if (blockdev_open(image, 0, &from, err) < 0 || make_file(path, from->size, err) < 0 ||
+		blockdev_open(path, BLOCKDEV_WRITE | BLOCKDEV_EXCLUSIVE, &to, err) < 0 ||
+		converge_devices(from, to, ret_written, err) < 0)
 		return -1;
-	if (c.target->size != c.image->size)
-		return err_set(err, FAIL_STATE,
-			"'%s' changed its size from %" PRIu64 " to %" PRIu64, path, c.image->size,
-			c.target->size);
-	if (converge(&c, err) < 0)
-		return -1;
-	*ret_written = c.written;
-	blockdev_close(&c.target);
+	blockdev_close(&to);
 	reread_partitions(path);
 	return 0;
 }

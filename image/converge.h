@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+#include "updater/blockdev.h"
 #include "updater/err.h"
 
 /* How large an image for `path` has to be: a block device's own size, `size` for a file that is to
@@ -21,5 +22,8 @@ int converge_measure(const char *path, uint64_t size, uint64_t *ret_size, struct
 /* Makes `path`, if it is not there, and brings it to the bytes of the file `image`; flushed.
  * FAIL_STATE for a block device that is mounted or in use. */
 int converge_run(const char *path, const char *image, uint64_t *ret_written, struct err *err);
+/* The same, from one device to another of the same size. */
+int converge_devices(
+	struct blockdev *image, struct blockdev *target, uint64_t *ret_written, struct err *err);
 
 #endif
