@@ -21,6 +21,7 @@ static const struct {
 	{"inspect", cmd_inspect, "show what a bundle says, without trusting it"},
 	{"extract", cmd_extract, "verify a bundle and write its images out"},
 	{"sign", cmd_sign, "add a signature to a bundle, or replace those it has"},
+	{"disk", cmd_disk, "make a factory disk from a bundle"},
 };
 
 static volatile sig_atomic_t interrupted; /* set by the handler alone */

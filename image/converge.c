@@ -21,6 +21,7 @@
 struct converge {
 	struct blockdev *image; /* borrowed */
 	struct blockdev *target; /* borrowed */
+	const volatile sig_atomic_t *interrupted; /* or NULL */
 	uint8_t *wanted; /* BUFFER bytes */
 	uint8_t *found; /* BUFFER bytes */
 	bool begun; /* the partition table is away */
@@ -167,6 +168,9 @@ static int compare(struct converge *c, uint64_t from, uint64_t to, bool *ret_sam
 	while (from < to) {
 		size_t len = to - from < BUFFER ? (size_t)(to - from) : BUFFER;
 
+		if (c->interrupted && *c->interrupted)
+			return err_set(err, FAIL_INTERRUPTED, "interrupted: '%s' is not complete",
+				c->target->name);
 		if (blockdev_pread(c->image, c->wanted, len, from, err) < 0 ||
 			blockdev_pread(c->target, c->found, len, from, err) < 0)
 			return -1;
@@ -201,10 +205,11 @@ static int put_tables(struct converge *c, struct err *err)
 	return blockdev_flush(c->target, err);
 }
 
-int converge_devices(
-	struct blockdev *image, struct blockdev *target, uint64_t *ret_written, struct err *err)
+int converge_devices(struct blockdev *image, struct blockdev *target,
+	const volatile sig_atomic_t *interrupted, uint64_t *ret_written, struct err *err)
 {
-	CLEANUP(converge_finish) struct converge c = {.image = image, .target = target};
+	CLEANUP(converge_finish)
+	struct converge c = {.image = image, .target = target, .interrupted = interrupted};
 	void *wanted = NULL, *found = NULL;
 
 	if (target->size != image->size || image->size < (uint64_t)2 * BLOCK)
@@ -225,14 +230,15 @@ int converge_devices(
 	return 0;
 }
 
-int converge_run(const char *path, const char *image, uint64_t *ret_written, struct err *err)
+int converge_run(const char *path, const char *image, const volatile sig_atomic_t *interrupted,
+	uint64_t *ret_written, struct err *err)
 {
 	CLEANUP(blockdev_close) struct blockdev *from = NULL;
 	CLEANUP(blockdev_close) struct blockdev *to = NULL;
 
 	if (blockdev_open(image, 0, &from, err) < 0 || make_file(path, from->size, err) < 0 ||
 		blockdev_open(path, BLOCKDEV_WRITE | BLOCKDEV_EXCLUSIVE, &to, err) < 0 ||
-		converge_devices(from, to, ret_written, err) < 0)
+		converge_devices(from, to, interrupted, ret_written, err) < 0)
 		return -1;
 	blockdev_close(&to);
 	reread_partitions(path);

@@ -9,6 +9,7 @@
 #ifndef ABIDE_IMAGE_CONVERGE_H
 #define ABIDE_IMAGE_CONVERGE_H
 
+#include <signal.h>
 #include <stdint.h>
 
 #include "updater/blockdev.h"
@@ -20,10 +21,11 @@
 int converge_measure(const char *path, uint64_t size, uint64_t *ret_size, struct err *err);
 
 /* Makes `path`, if it is not there, and brings it to the bytes of the file `image`; flushed.
- * FAIL_STATE for a block device that is mounted or in use. */
-int converge_run(const char *path, const char *image, uint64_t *ret_written, struct err *err);
+ * FAIL_STATE for a block device that is mounted or in use. interrupted may be NULL. */
+int converge_run(const char *path, const char *image, const volatile sig_atomic_t *interrupted,
+	uint64_t *ret_written, struct err *err);
 /* The same, from one device to another of the same size. */
-int converge_devices(
-	struct blockdev *image, struct blockdev *target, uint64_t *ret_written, struct err *err);
+int converge_devices(struct blockdev *image, struct blockdev *target,
+	const volatile sig_atomic_t *interrupted, uint64_t *ret_written, struct err *err);
 
 #endif

@@ -23,6 +23,8 @@
 #include "updater/readback.h"
 #include "updater/seal.h"
 
+#define FAT_EPOCH 315532800 /* 1980-01-01: FAT knows no earlier time */
+
 struct disk {
 	const struct disk_options *options;
 	struct layout *layout;
@@ -58,7 +60,7 @@ static void disk_finish(struct disk *disk)
 static int open_bundle(struct disk *disk, struct err *err)
 {
 	const struct trust trust = {.roots = disk->options->trust, .threshold = 1};
-	const struct carrier_options carrier = {0};
+	const struct carrier_options carrier = {.interrupted = disk->options->interrupted};
 
 	if (artifact_open(disk->options->bundle, &carrier, &trust, &disk->artifact, err) < 0 ||
 		artifact_read_indexes(&disk->artifact, err) < 0 ||
@@ -164,6 +166,7 @@ static int fill_slot(const struct disk *disk, size_t i, struct blockdev *slot, s
 		.plan = plan,
 		.carrier = disk->artifact.carrier,
 		.seal = seal,
+		.interrupted = disk->options->interrupted,
 	};
 	return fill_write(&fill, err);
 }
@@ -175,6 +178,7 @@ static int make_slot(const struct disk *disk, size_t i, struct err *err)
 	CLEANUP(readback_proof_free) struct readback_proof *proof = NULL;
 	const struct manifest_image *image = &disk->artifact.manifest->images[i];
 	const struct layout_partition *part = layout_slot(disk->layout, image->class, GROUP_A);
+	const struct readback_watch watch = {.interrupted = disk->options->interrupted};
 	struct seal seal = {
 		.state = SEAL_WRITING,
 		.artifact = *trusted_id(disk->artifact.trusted),
@@ -185,7 +189,7 @@ static int make_slot(const struct disk *disk, size_t i, struct err *err)
 	memcpy(seal.class, image->class, sizeof(seal.class));
 	if (span_open(disk->dev, part->name, part->start, part->size, &slot, err) < 0 ||
 		seal_write(slot, &seal, err) < 0 || fill_slot(disk, i, slot, &seal, err) < 0 ||
-		readback_run(slot, disk->artifact.trusted, image, NULL, &proof, err) < 0)
+		readback_run(slot, disk->artifact.trusted, image, &watch, &proof, err) < 0)
 		return -1;
 	return readback_seal(slot, proof, &disk->header, &seal, err);
 }
@@ -215,6 +219,7 @@ static int compose(struct disk *disk, struct err *err)
 /* From the medium, past the page cache: what the factory ships is what was signed. */
 static int prove_target(const struct disk *disk, struct err *err)
 {
+	const struct readback_watch watch = {.interrupted = disk->options->interrupted};
 	CLEANUP(blockdev_close) struct blockdev *dev = NULL;
 
 	if (blockdev_open(disk->options->target, BLOCKDEV_DIRECT, &dev, err) < 0)
@@ -227,7 +232,7 @@ static int prove_target(const struct disk *disk, struct err *err)
 			layout_slot(disk->layout, image->class, GROUP_A);
 
 		if (span_open(dev, part->name, part->start, part->size, &slot, err) < 0 ||
-			readback_run(slot, disk->artifact.trusted, image, NULL, &proof, err) < 0)
+			readback_run(slot, disk->artifact.trusted, image, &watch, &proof, err) < 0)
 			return err_wrap(err, "'%s'", disk->options->target);
 	}
 	return 0;
@@ -244,7 +249,8 @@ int disk_make(const struct disk_options *options, struct disk_result *ret, struc
 		check_images(&disk, err) < 0)
 		return -1;
 	if (compose(&disk, err) < 0 ||
-		converge_run(options->target, disk.scratch, &result.written, err) < 0 ||
+		converge_run(options->target, disk.scratch, options->interrupted, &result.written,
+			err) < 0 ||
 		prove_target(&disk, err) < 0)
 		return -1;
 	result.artifact = *trusted_id(disk.artifact.trusted);

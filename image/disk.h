@@ -10,6 +10,7 @@
 #ifndef ABIDE_IMAGE_DISK_H
 #define ABIDE_IMAGE_DISK_H
 
+#include <signal.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -23,6 +24,7 @@ struct disk_options {
 	const char *bundle;
 	const char *trust; /* PEM */
 	time_t time; /* of files and file systems; 0: the manifest's `created` */
+	const volatile sig_atomic_t *interrupted; /* or NULL */
 };
 
 struct disk_result {

@@ -292,7 +292,7 @@ static void check_cut(struct recorder *after, const char *what, void *arg)
 	}
 	image = recorder_open(after, 0);
 	target = recorder_open(after, 1);
-	assert_int_equal(converge_devices(image, target, &written, &err), 0);
+	assert_int_equal(converge_devices(image, target, NULL, &written, &err), 0);
 	blockdev_close(&image);
 	blockdev_close(&target);
 	assert_memory_equal(recorder_content(after, 1), cut->new, CUT_SIZE);
@@ -316,7 +316,7 @@ static void test_converge__cut_anywhere_a_table_points_to_a_whole_disk(void **st
 	(void)recorder_add(rec, "target", CUT_SIZE, cut.old, false);
 	image = recorder_open(rec, 0);
 	target = recorder_open(rec, 1);
-	assert_int_equal(converge_devices(image, target, &written, &err), 0);
+	assert_int_equal(converge_devices(image, target, NULL, &written, &err), 0);
 	assert_true(written == (9 + 2 + 2) * 4096);
 	blockdev_close(&image);
 	blockdev_close(&target);
