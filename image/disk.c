@@ -68,6 +68,8 @@ static int open_bundle(struct disk *disk, struct err *err)
 		return err_wrap(err, "bundle '%s'", disk->options->bundle);
 	disk->time =
 		disk->options->time ? disk->options->time : disk->artifact.manifest->created_time;
+	if (disk->time < FAT_EPOCH)
+		disk->time = FAT_EPOCH;
 	return 0;
 }
 

@@ -72,7 +72,8 @@ echo "$fault" >"$root/etc/fault"
 
 mkdir -p "$(dirname "$image")"
 rm -f "$image.new"
-# gzip: GRUB 2.06 reads gzip, xz and lzo, not zstd, and of these gzip unpacks fastest.
-mksquashfs "$root" "$image.new" -comp gzip -noappend -all-root -no-xattrs -root-mode 755 \
+# gzip: GRUB 2.06 reads gzip, xz and lzo, not zstd, and of these gzip unpacks fastest. Level 3 packs
+# three times faster than 9, for 3 % more bytes.
+mksquashfs "$root" "$image.new" -comp gzip -Xcompression-level 3 -noappend -all-root -no-xattrs -root-mode 755 \
 	-mkfs-time "$epoch" -all-time "$epoch" -quiet -no-progress
 mv "$image.new" "$image"
