@@ -52,43 +52,44 @@ static void assert_refused(const char *text, const char *why)
 	assert_int_equal(err.code, FAIL_USAGE);
 }
 
+static const char EVERY_KEY[] =
+	"# a comment\n"
+	"[system]\n"
+	"compatible = acme-gateway\n"
+	"hardware = rev-b\n"
+	"bootloader = grub\n"
+	"state-dir = /data/abide\n"
+	"run-dir = /tmp/run\n"
+	"carrier-user = _abide\n"
+	"\n"
+	"[trust]\n"
+	"roots = /etc/abide/trust.pem\n"
+	"crl = /etc/abide/crl.pem\n"
+	"threshold = 2\n"
+	"[source]\n"
+	"ca-file = /etc/ssl/ca.pem\n"
+	"stall-timeout = 7\n"
+	"min-rate = 99\n"
+	"retries = 0\n"
+	"[slot rootfs.a]                    ; CLASS.GROUP\n"
+	"device = /dev/disk/by-partlabel/rootfs-a   ; a block device, or a plain file\n"
+	"[slot rootfs.b]\n"
+	"\tdevice = PARTLABEL=rootfs-b\r\n"
+	"[slot boot-2.b]\n"
+	"device = UUID=12-34\n"
+	"[slot boot-2.a]\n"
+	"device = /dev/x\n"
+	"[boot]\n"
+	"trial-attempts = 9\n"
+	"grubenv = /boot/efi/grub/grubenv\n"
+	"booted = b\n"
+	"[health]\n"
+	"directory = /opt/health.d\n"
+	"timeout = 5";
+
 static void test_config__reads_every_key(void **state)
 {
-	static const char TEXT[] =
-		"# a comment\n"
-		"[system]\n"
-		"compatible = acme-gateway\n"
-		"hardware = rev-b\n"
-		"bootloader = grub\n"
-		"state-dir = /data/abide\n"
-		"run-dir = /tmp/run\n"
-		"carrier-user = _abide\n"
-		"\n"
-		"[trust]\n"
-		"roots = /etc/abide/trust.pem\n"
-		"crl = /etc/abide/crl.pem\n"
-		"threshold = 2\n"
-		"[source]\n"
-		"ca-file = /etc/ssl/ca.pem\n"
-		"stall-timeout = 7\n"
-		"min-rate = 99\n"
-		"retries = 0\n"
-		"[slot rootfs.a]                    ; CLASS.GROUP\n"
-		"device = /dev/disk/by-partlabel/rootfs-a   ; a block device, or a plain file\n"
-		"[slot rootfs.b]\n"
-		"\tdevice = PARTLABEL=rootfs-b\r\n"
-		"[slot boot-2.b]\n"
-		"device = UUID=12-34\n"
-		"[slot boot-2.a]\n"
-		"device = /dev/x\n"
-		"[boot]\n"
-		"trial-attempts = 9\n"
-		"grubenv = /boot/efi/grub/grubenv\n"
-		"booted = b\n"
-		"[health]\n"
-		"directory = /opt/health.d\n"
-		"timeout = 5";
-	struct config *c = parsed(TEXT);
+	struct config *c = parsed(EVERY_KEY);
 
 	(void)state;
 	assert_string_equal(c->path, "x.conf");
@@ -105,14 +106,6 @@ static void test_config__reads_every_key(void **state)
 	assert_int_equal(c->stall_timeout, 7);
 	assert_int_equal(c->min_rate, 99);
 	assert_int_equal(c->retries, 0);
-	assert_int_equal(c->slot_count, 4);
-	assert_string_equal(c->slots[0].class, "rootfs");
-	assert_int_equal(c->slots[0].group, GROUP_A);
-	assert_string_equal(c->slots[0].device, "/dev/disk/by-partlabel/rootfs-a");
-	assert_int_equal(c->slots[1].group, GROUP_B);
-	assert_string_equal(c->slots[1].device, "PARTLABEL=rootfs-b");
-	assert_string_equal(c->slots[2].class, "boot-2");
-	assert_string_equal(c->slots[2].device, "UUID=12-34");
 	assert_int_equal(c->trial_attempts, 9);
 	assert_string_equal(c->grubenv, "/boot/efi/grub/grubenv");
 	assert_true(c->booted_set);
@@ -123,6 +116,22 @@ static void test_config__reads_every_key(void **state)
 	assert_null(c);
 	config_free(&c);
 	config_free(NULL);
+}
+
+static void test_config__reads_slots(void **state)
+{
+	struct config *c = parsed(EVERY_KEY);
+
+	(void)state;
+	assert_int_equal(c->slot_count, 4);
+	assert_string_equal(c->slots[0].class, "rootfs");
+	assert_int_equal(c->slots[0].group, GROUP_A);
+	assert_string_equal(c->slots[0].device, "/dev/disk/by-partlabel/rootfs-a");
+	assert_int_equal(c->slots[1].group, GROUP_B);
+	assert_string_equal(c->slots[1].device, "PARTLABEL=rootfs-b");
+	assert_string_equal(c->slots[2].class, "boot-2");
+	assert_string_equal(c->slots[2].device, "UUID=12-34");
+	config_free(&c);
 }
 
 static void test_config__defaults(void **state)
@@ -376,6 +385,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_config__reads_every_key),
+		cmocka_unit_test(test_config__reads_slots),
 		cmocka_unit_test(test_config__defaults),
 		cmocka_unit_test(test_config__byte_order_mark_is_skipped),
 		cmocka_unit_test(test_config__refuses_what_it_does_not_know),

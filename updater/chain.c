@@ -62,7 +62,7 @@ static void format_asn1_time(const ASN1_TIME *when, char ret[static 21])
 
 	if (!when || ASN1_TIME_to_tm(when, &tm) != 1 ||
 		strftime(ret, 21, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
-		(void)strcpy(ret, "an unreadable date");
+		memcpy(ret, "an unreadable date", sizeof("an unreadable date"));
 }
 
 /* How many PEM objects of one kind `file` has, each put into the store; -1 on a bad one. */

@@ -253,16 +253,15 @@ static int check_signers(struct verification *v, struct err *err)
 		X509 *cert = NULL;
 		struct err reason;
 
-		if (check_algorithms(si, &cert, &reason) < 0) {
+		if (check_algorithms(si, &cert, &reason) < 0 ||
+			chain_check(v->chain, cert, v->certs, &reason) < 0) {
 			note_reason(v, &reason);
 			continue;
 		}
+		/* Only now: no stranger's key is ever computed with. */
 		if (check_signature(v, si, cert, err) < 0)
 			return -1;
-		if (chain_check(v->chain, cert, v->certs, &reason) < 0)
-			note_reason(v, &reason);
-		else
-			count_signer(v, cert);
+		count_signer(v, cert);
 	}
 	return 0;
 }
