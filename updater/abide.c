@@ -187,11 +187,13 @@ static int check_line(const struct line *line, struct err *err)
 
 /* ---- running ---- */
 
-static void note_interrupted(struct cmd *cmd)
+/* What a signal left behind belongs to the same sentence. */
+static void say_what_is_left(const struct command *command, struct err *err)
 {
-	const char *left = cmd->command->interrupted;
+	size_t used = strlen(err->msg);
 
-	ui_note(&cmd->ui, left ? left : "stopped: nothing was changed");
+	(void)snprintf(err->msg + used, sizeof(err->msg) - used, ": %s",
+		command->interrupted ? command->interrupted : "nothing was changed");
 }
 
 static int run_command(struct cmd *cmd, struct err *err)
@@ -203,6 +205,8 @@ static int run_command(struct cmd *cmd, struct err *err)
 			(void)err_wrap(err, "%s '%s'", cmd->command->name, cmd->operands[0]);
 		else
 			(void)err_wrap(err, "%s", cmd->command->name);
+		if (err->code == FAIL_INTERRUPTED)
+			say_what_is_left(cmd->command, err);
 	}
 	cmd_finish(cmd);
 	return result;
@@ -245,8 +249,6 @@ int main(int argc, char **argv)
 		if (err.code == FAIL_INTERRUPTED && interrupted)
 			exit_code = 128 + interrupted;
 		ui_fail(&line.cmd.ui, &err, exit_code);
-		if (err.code == FAIL_INTERRUPTED)
-			note_interrupted(&line.cmd);
 	}
 	if (ui_finish(&err) < 0 && exit_code == 0) {
 		exit_code = err_exit_code(FAIL_IO);

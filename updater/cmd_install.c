@@ -139,7 +139,7 @@ const struct command CMD_INSTALL_COMMAND = {
 		"group "
 		"that does\nnot run, never the running one. Run again it goes on where it was "
 		"stopped, or has nothing\nto do.\n",
-	.interrupted = "stopped: the device is as before, but for the target group, which may be "
+	.interrupted = "the device is as before, but for the target group, which may be "
 		       "unsealed now; the same command goes on where this one stopped",
 	.options = CMD_JSON | CMD_FORCE | CMD_REBOOT,
 	.operands_min = 1,
