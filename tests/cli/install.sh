@@ -1,8 +1,10 @@
 #!/bin/sh
 # install, plan, info, status, verify, activate: from every kind of source, once and twice.
+# shellcheck disable=SC2016 # sh -c expands them
+# shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-device
+device 8M
 image "$work/image-2" 2
 bundle 2 2.0 "$work/image-2" --hardware rev-a --hardware rev-b
 size=$(stat -c %s "$work/image-2")
@@ -23,14 +25,20 @@ said "info --json is one result" '^\{"event":"result","command":"info","artifact
 check "info --json has the image's digest" \
 	grep -q "\"sha256\":\"$(sha256sum <"$work/image-2" | cut -d' ' -f1)\"" "$work/out"
 
-before=$(slot_print b; cat "$work/grubenv"; ls "$work/state" 2>&1 | sed 's/.*://')
+everything() {
+	slot_print b
+	cat "$work/grubenv"
+	find "$work/state" "$work/run" -type f 2>/dev/null || true
+}
+
+before=$(everything)
 expect 0 "plan" abide plan "$work/2.abide"
 said "plan would write" 'would be written'
 said "plan shows its checks" '^  ok +compatible '
 expect 0 "plan --json" abide plan --json "$work/2.abide"
 said "plan --json says write" '"action":"write","refused":false'
 check "plan has changed nothing" \
-	[ "$before" = "$(slot_print b; cat "$work/grubenv"; ls "$work/state" 2>&1 | sed 's/.*://')" ]
+	[ "$before" = "$(everything)" ]
 
 # ---- from a path ----
 running=$(slot_print a)

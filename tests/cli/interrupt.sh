@@ -1,5 +1,6 @@
 #!/bin/sh
 # Stopped, killed, locked out: the device is as before, and the same command goes on.
+# shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 device 48M

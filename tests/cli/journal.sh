@@ -1,8 +1,9 @@
 #!/bin/sh
 # The journal: readable, checkable, repaired; and never in the way of what has to happen.
+# shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-device
+device 8M
 image "$work/image-2" 2
 bundle 2 2.0 "$work/image-2"
 journal=$work/state/journal.jsonl

@@ -1,7 +1,7 @@
 # lib.sh - for sourcing: a workstation that plays a device, on plain files, in a directory of its own.
 #
 #	. "$(dirname "$0")/lib.sh"
-#	device                      $work/system.conf: group a runs, sealed with release 1.0
+#	device 8M                   $work/system.conf: group a runs, sealed with release 1.0
 #	expect 4 "what" abide ...   runs it; its output is in $work/out and $work/err
 #	said "what" 'pattern'       that output has it
 #	check "what" command...
@@ -123,6 +123,7 @@ pki() {
 	[ -d "$work/pki" ] || host_side keys "$work/pki"
 }
 
+# With $security_version, else 1.
 bundle() { # name version image-file [option]...
 	bundle_name=$1
 	bundle_version=$2
@@ -131,14 +132,15 @@ bundle() { # name version image-file [option]...
 	pki
 	host_side bundle -o "$work/$bundle_name.abide" --key "$work/pki/signer.key" \
 		--cert "$work/pki/signer.pem" --compatible test-device --version "$bundle_version" \
-		"$@" --image "rootfs=$bundle_image"
+		--security-version "${security_version:-1}" --level 1 --threads 1 "$@" --image "rootfs=$bundle_image"
 }
 
 # GRUB's environment block.
 grubenv() { # ORDER A_OK A_TRY B_OK B_TRY
-	printf '# GRUB Environment Block\nORDER=%s\nA_OK=%s\nA_TRY=%s\nB_OK=%s\nB_TRY=%s\n' \
-		"$@" >"$work/grubenv"
-	head -c "$((1024 - $(stat -c %s "$work/grubenv")))" /dev/zero | tr '\0' '#' >>"$work/grubenv"
+	variables=$(printf 'ORDER=%s\nA_OK=%s\nA_TRY=%s\nB_OK=%s\nB_TRY=%s' "$@")
+	head -c 1024 /dev/zero | tr '\0' '#' >"$work/grubenv"
+	printf '# GRUB Environment Block\n%s\n' "$variables" |
+		dd of="$work/grubenv" conv=notrunc status=none
 	rm -f "$work/grubenv.spare"
 }
 
@@ -173,9 +175,9 @@ configure() { # booted-group
 }
 
 # Release 1.0 gets into group a the way any release does: b plays the running group for it.
-device() { # [slot-size]
+device() { # slot-size
 	mkdir -p "$work/health.d"
-	truncate -s "${1:-8M}" "$work/rootfs-a" "$work/rootfs-b"
+	truncate -s "$1" "$work/rootfs-a" "$work/rootfs-b"
 	image "$work/image-1" 1
 	bundle 1 1.0 "$work/image-1"
 	configure b

@@ -1,12 +1,13 @@
 #!/bin/sh
 # Trials: confirmed, failed, used up, reverted, rejected, forced. reboot_device plays GRUB.
+# shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-device
+device 8M
 image "$work/image-2" 2
 image "$work/image-3" 3
-bundle 2 2.0 "$work/image-2" --security-version 2
-bundle 3 3.0 "$work/image-3" --security-version 3
+security_version=2 bundle 2 2.0 "$work/image-2"
+security_version=3 bundle 3 3.0 "$work/image-3"
 
 health() { # name script
 	printf '#!/bin/sh\n%s\n' "$2" >"$work/health.d/$1"
@@ -82,7 +83,7 @@ expect 0 "install --force" abide install --force "$work/3.abide"
 expect 0 "deactivate" abide activate b
 expect 0 "another release replaces it" abide install "$work/2.abide" # runs: takes flips back
 image "$work/image-4" 4
-bundle 4 4.0 "$work/image-4" --security-version 2
+security_version=2 bundle 4 4.0 "$work/image-4"
 expect 0 "a mended release" abide install "$work/4.abide"
 # After a forced install that was taken back 3.0 had no chance to fail again.
 expect 0 "back to b" abide activate b
@@ -100,7 +101,7 @@ expect 4 "it is rejected" abide install "$work/4.abide"
 # ---- revert by hand ----
 rm "$work"/health.d/15-app
 image "$work/image-5" 5
-bundle 5 5.0 "$work/image-5" --security-version 5
+security_version=5 bundle 5 5.0 "$work/image-5"
 abide install "$work/5.abide" >/dev/null
 reboot_device
 expect 0 "an empty set of checks that fail confirms" abide confirm
@@ -116,7 +117,7 @@ said "it says so" 'nothing to go back to|not confirmed'
 
 # ---- old releases stay out ----
 image "$work/image-0" 9
-bundle 0 0.9 "$work/image-0" --security-version 1
+security_version=1 bundle 0 0.9 "$work/image-0"
 expect 4 "security_version below the floor" abide install "$work/0.abide"
 said "both numbers are told" 'security_version is 1, .*floor is 2'
 expect 4 "even with --force" abide install --force "$work/0.abide"

@@ -1,5 +1,7 @@
 #!/bin/sh
 # Help, options and configuration: what a person gets wrong is named, with exit status 2.
+# shellcheck disable=SC2016 # sh -c expands them
+# shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 commands='status info plan install confirm activate revert verify log'
@@ -46,7 +48,7 @@ expect 2 "usage as JSON" "$ABIDE" --json status too much
 said "one error object" '^\{"event":"error","command":"status","code":"usage","exit":2,"message":".*"\}$'
 
 # ---- configuration: file and line ----
-device
+device 8M
 config=$work/system.conf
 cp "$config" "$work/good.conf"
 expect 0 "status with -c behind the command" "$ABIDE" status -c "$config"
