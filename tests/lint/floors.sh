@@ -26,7 +26,7 @@ jansson.h ^(updater/(field|journal|ui_json)|image/[a-z_]*)\.c$
 ini.h ^updater/config\.c$
 curl/ ^updater/carrier/source_http\.c$
 zstd ^(updater/carrier/decode|image/[a-z_]*)\.c$
-seccomp.h ^updater/carrier/sandbox\.c$
+seccomp.h ^updater/carrier/sandbox_filter\.c$
 libfdisk/ ^image/[a-z_]*\.c$
 '
 # What the carrier may include beside the ground floor and itself.
