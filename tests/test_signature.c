@@ -354,6 +354,31 @@ static void test_signature__crl_times(void **state)
 	assert_refused(&trust, "late.p7s", "is revoked");
 }
 
+static void test_signature__what_is_installed_outlives_times_and_crls(void **state)
+{
+	struct trust trust = trust_default();
+
+	(void)state;
+	signers_cert(&pki, "was", SIGNERS_EC, "root", "code");
+	signers_sign(&pki, "manifest", "was", "-md sha256", "was.p7s");
+	signers_run(&pki,
+		"ca -batch -config openssl.cnf -cert root.pem -keyfile root.key -revoke was.pem");
+	make_crl("root", "", "was-crl.pem");
+	trust.crl = signers_path(&pki, "was-crl.pem");
+	assert_refused(&trust, "was.p7s", "is revoked");
+	trust.installed = true;
+	assert_accepted(&trust, "was.p7s", 1);
+	trust.crl = signers_path(&pki, "nowhere.pem"); /* not even read */
+	trust.seen = time(NULL) + 100 * (time_t)YEAR;
+	assert_accepted(&trust, "was.p7s", 1);
+	/* Everything else holds. */
+	trust.threshold = 2;
+	assert_refused(&trust, "was.p7s", "1 of 2 needed signers");
+	trust.threshold = 1;
+	trust.roots = signers_path(&pki, "stranger.pem");
+	assert_refused(&trust, "was.p7s", "does not lead to a root");
+}
+
 static void test_signature__every_authority_needs_a_crl(void **state)
 {
 	struct trust trust = trust_default();
@@ -536,6 +561,7 @@ int main(void)
 		cmocka_unit_test(test_signature__refuses_weak_keys),
 		cmocka_unit_test(test_signature__refuses_revoked_by_serial),
 		cmocka_unit_test(test_signature__crl_times),
+		cmocka_unit_test(test_signature__what_is_installed_outlives_times_and_crls),
 		cmocka_unit_test(test_signature__every_authority_needs_a_crl),
 		cmocka_unit_test(test_signature__threshold_counts_distinct_trusted_keys),
 		cmocka_unit_test(test_signature__strangers_are_ignored_but_told_of),

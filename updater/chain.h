@@ -7,7 +7,7 @@
  * ECDSA >= 256 bits on a named curve), and it is for code signing (extended key usage; key usage
  * digitalSignature where there is a key usage). With CRLs, each authority on the way must have one
  * that has not expired; one from the "future" is taken, because it tells of a clock that is slow
- * and can only revoke more.
+ * and can only revoke more. Neither times nor CRLs are looked at for what is installed already.
  *
  *	chain_open -> chain_check* -> chain_close
  *

@@ -11,7 +11,10 @@
  * key) must pass; a signer whose chain does not is ignored, one whose signature is wrong is fatal.
  *
  * Time: devices have no clock at first boot. Certificates are judged at the latest of the clock,
- * the build's time and `seen` (the newest signed `created` this device holds).
+ * the build's time and `seen` (the newest signed `created` this device holds). CRLs are judged at the
+ * same time: an expired one refuses, one that is not valid yet is used all the same (chain.h).
+ *
+ * `openssl cms -verify -binary -purpose any` agrees; OpenSSL 3.0 knows no code-signing purpose.
  *
  * Source: RFC 5652 (CMS), RFC 5280 (X.509).
  */
