@@ -211,7 +211,7 @@ static void test_container__no_cut_goes_unnoticed(void **state)
 	(void)state;
 	/* Each boundary, and some place inside each: headers, padding and the end included. */
 	for (size_t cut = 0; cut < good.len; cut += cut % 512 == 0 ? 1 : cut % 512 == 1 ? 255 : 256)
-		for (int how = READ; how <= SKIP; how++)
+		for (enum how how = READ; how <= SKIP; how++)
 			for (int can_skip = 0; can_skip < 2; can_skip++) {
 				struct memory memory = memory_of(good.data, cut);
 

@@ -199,7 +199,7 @@ static int add_rules(scmp_filter_ctx context, bool network)
 	/* A signal to itself only: abort() sends one. */
 	if (status == 0)
 		status = seccomp_rule_add(context, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
 	return status;
 }
 
