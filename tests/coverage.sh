@@ -27,6 +27,13 @@ objects=
 for object in $units "$build/abide" "$build/abide-image"; do
 	[ ! -x "$object" ] || objects="$objects -object $object"
 done
+# Columns: name, then functions, lines and branches, each with how many, missed, covered.
 # shellcheck disable=SC2086 # words
 llvm-cov report -instr-profile "$build/profile" -ignore-filename-regex '(^|/)tests/' \
-	-show-region-summary=false $objects
+	-show-region-summary=false $objects |
+	awk '
+		function row(name, lines, missed, covered, branches) {
+			printf "%-36s %7s %7s %9s %10s\n", name, lines, missed, covered, branches
+		}
+		BEGIN { row("file", "lines", "missed", "covered", "branches") }
+		$1 ~ /\.[ch]$/ && $2 > 0 || $1 == "TOTAL" { row($1, $5, $6, $7, $10) }'

@@ -61,7 +61,7 @@ run_one() { # suite program
 	suite=$1
 	shift
 	# shellcheck disable=SC2086 # the wrapper is words
-	timeout -k 5 "$limit" $wrapper "$@" >"$log" 2>&1 </dev/null || status=$?
+	env -u RUN_ONE timeout -k 5 "$limit" $wrapper "$@" >"$log" 2>&1 </dev/null || status=$?
 	counts=$(count "$status" <"$log")
 	echo "$counts" >"$logs/$suite/$name.result"
 	ms=$((($(date +%s%N) - start) / 1000000))

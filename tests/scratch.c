@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/fs.h>
 #include <linux/loop.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -47,6 +48,7 @@ static int loop_detach(const char *device)
 
 	if (fd < 0)
 		return -1;
+	(void)ioctl(fd, BLKROSET, &(int){0}); /* else the next one gets it write-protected */
 	result = ioctl(fd, LOOP_CLR_FD, 0);
 	(void)close(fd);
 	return result;
@@ -104,6 +106,9 @@ static int loop_attach(int control, int file, char ret[static 32])
 		if (fd < 0)
 			return -1;
 		result = ioctl(fd, LOOP_CONFIGURE, &config);
+		/* A device keeps this from whoever had it before. */
+		if (result == 0)
+			result = ioctl(fd, BLKROSET, &(int){0});
 		(void)close(fd);
 		if (result == 0)
 			return 0;

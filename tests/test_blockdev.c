@@ -2,6 +2,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -151,7 +153,7 @@ static int open_while_mounted(const char *loop, const char *dir)
 	struct err err = {0};
 	int result;
 
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
 		mount(loop, dir, "ext4", MS_RDONLY, NULL) < 0)
 		return 77;
 	result = blockdev_open(
@@ -268,6 +270,28 @@ static void test_blockdev__read_only_is_read_only(void **state)
 	assert_int_equal(err.code, FAIL_IO);
 }
 
+static void set_read_only(const char *loop, int on)
+{
+	CLEANUP(cleanup_fd) int fd = open(loop, O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ioctl(fd, BLKROSET, &on), 0);
+}
+
+static void test_blockdev__a_write_protected_device_is_refused_at_once(void **state)
+{
+	const char *loop = scratch_loop(*state, scratch_file(*state, "disk", SIZE));
+	CLEANUP(blockdev_close) struct blockdev *dev = NULL;
+	struct err err;
+
+	set_read_only(loop, 1);
+	assert_int_equal(blockdev_open(loop, BLOCKDEV_WRITE, &dev, &err), -1);
+	/* Newer kernels refuse in open(). */
+	assert_true(err.code == FAIL_STATE || err.code == FAIL_IO);
+	assert_int_equal(blockdev_open(loop, 0, &dev, &err), 0);
+	set_read_only(loop, 0); /* the device would keep it for the next test */
+}
+
 static void test_blockdev__refuses_what_is_no_device(void **state)
 {
 	const char *fifo = scratch_path(*state, "fifo");
@@ -305,6 +329,7 @@ int main(void)
 		IN_SCRATCH(test_blockdev__direct_size_is_whole_blocks),
 		IN_SCRATCH(test_blockdev__a_short_read_is_an_error),
 		IN_SCRATCH(test_blockdev__read_only_is_read_only),
+		IN_SCRATCH(test_blockdev__a_write_protected_device_is_refused_at_once),
 		IN_SCRATCH(test_blockdev__refuses_what_is_no_device),
 	};
 

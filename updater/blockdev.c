@@ -113,7 +113,21 @@ static int check_kind(const struct file_dev *file, mode_t mode, struct err *err)
 		err, FAIL_USAGE, "'%s' is neither a block device nor a plain file", file->path);
 }
 
-static int measure(struct file_dev *file, struct err *err)
+/* A partition or a whole disk may be write-protected without open() telling. */
+static int check_writable(const struct file_dev *file, struct err *err)
+{
+	int read_only = 0;
+
+	if (ioctl(file->fd, BLKROGET, &read_only) < 0)
+		return err_errno(err, "whether '%s' can be written", file->path);
+	if (read_only)
+		return err_set(err, FAIL_STATE,
+			"open '%s' for writing: the device is set read-only (blockdev --setrw)",
+			file->path);
+	return 0;
+}
+
+static int measure(struct file_dev *file, unsigned int flags, struct err *err)
 {
 	struct stat st;
 
@@ -125,6 +139,8 @@ static int measure(struct file_dev *file, struct err *err)
 		file->dev.size = (uint64_t)st.st_size;
 	else if (ioctl(file->fd, BLKGETSIZE64, &file->dev.size) < 0)
 		return err_errno(err, "size of '%s'", file->path);
+	if (S_ISBLK(st.st_mode) && flags & BLOCKDEV_WRITE && check_writable(file, err) < 0)
+		return -1;
 	if (file->direct)
 		file->dev.size &= ~(uint64_t)(MEM_BLOCK - 1);
 	return 0;
@@ -173,7 +189,7 @@ int blockdev_open(const char *path, unsigned int flags, struct blockdev **ret, s
 	if (mem_strdup(path, &file->path, err) < 0)
 		return -1;
 	dev->name = file->path;
-	if (open_fd(file, flags, err) < 0 || measure(file, err) < 0)
+	if (open_fd(file, flags, err) < 0 || measure(file, flags, err) < 0)
 		return -1;
 	*ret = steal_ptr(&dev);
 	return 0;
