@@ -134,8 +134,10 @@ COVERAGE := B=build-coverage CC=clang OPTIMIZE='-O0 -g' \
 	HARDEN='-fprofile-instr-generate -fcoverage-mapping'
 ANALYZER := B=build-analyzer CC=gcc OPTIMIZE='-O2 -g' HARDEN='-fanalyzer'
 SUB := $(MAKE) --no-print-directory
-# -k: what builds is tested, what does not is counted as failed because it is missing.
+# What builds is tested; that something does not is one failure more.
 BUILD := $(SUB) -s -k -j$(JOBS)
+build = built=0; $(BUILD) $(1) || built=$$?;
+RUN := tests/run.sh -b $$built -j $(JOBS)
 
 # ---- testing (tests/README.md) ----
 
@@ -157,35 +159,35 @@ test-all:
 
 #: test-unit    the units (tests/test_*.c)
 test-unit:
-	@$(BUILD) tests || true
-	@tests/run.sh -j $(JOBS) -t 300 unit $(TESTS)
+	@$(call build,tests) \
+	$(RUN) -t 300 unit $(TESTS)
 
 #: test-asan    the units under the address and undefined behaviour sanitizers
 test-asan:
-	@$(BUILD) $(ASAN) tests || true
-	@$(ASAN_ENV) tests/run.sh -j $(JOBS) -t 600 asan $(TESTS:$(B)/%=build-asan/%)
+	@$(call build,$(ASAN) tests) \
+	$(ASAN_ENV) $(RUN) -t 600 asan $(TESTS:$(B)/%=build-asan/%)
 
 #: test-cli     the command-line tests (tests/cli/*.sh)
 test-cli:
-	@$(BUILD) all tools || true
-	@ABIDE_BUILD=$(CURDIR)/build tests/run.sh -j $(JOBS) -t 300 cli $(CLI_TESTS)
+	@$(call build,all tools) \
+	ABIDE_BUILD=$(CURDIR)/build $(RUN) -t 300 cli $(CLI_TESTS)
 
 #: test-cli-asan  the same with the programs of the sanitizer build
 test-cli-asan:
-	@$(BUILD) $(ASAN) all tools || true
-	@$(ASAN_ENV) ABIDE_BUILD=$(CURDIR)/build-asan tests/run.sh -j $(JOBS) -t 600 cli-asan $(CLI_TESTS)
+	@$(call build,$(ASAN) all tools) \
+	$(ASAN_ENV) ABIDE_BUILD=$(CURDIR)/build-asan $(RUN) -t 600 cli-asan $(CLI_TESTS)
 
 #: test-fuzz-replay  the fuzzers' corpus, once through each target
 test-fuzz-replay:
-	@$(BUILD) $(FUZZ) fuzzers || true
-	@$(ASAN_ENV) tests/run.sh -j $(JOBS) -t 120 -w tests/fuzz/replay.sh fuzz-replay \
+	@$(call build,$(FUZZ) fuzzers) \
+	$(ASAN_ENV) $(RUN) -t 120 -w tests/fuzz/replay.sh fuzz-replay \
 		$(FUZZERS:$(B)/%=build-fuzz/%)
 fuzz-replay: test-fuzz-replay
 
 #: test-qemu    virtual devices that boot, update, break and revert (qemu/README.md)
 test-qemu:
-	@$(BUILD) all || true
-	@ABIDE_BUILD=$(CURDIR)/build tests/run.sh -t 1200 qemu $(wildcard qemu/scenario*.sh)
+	@$(call build,all) \
+	ABIDE_BUILD=$(CURDIR)/build $(RUN) -j 1 -t 1200 qemu $(wildcard qemu/scenario*.sh)
 
 #: test-valgrind  the units under valgrind
 # Left out: what would see valgrind instead of itself (a system call filter, a child's descriptors
@@ -193,8 +195,8 @@ test-qemu:
 VALGRIND_SKIP := sandbox carrier health process bundle powercut% sweep%
 test-valgrind:
 	@tests/deps.sh build test valgrind
-	@$(BUILD) tests || true
-	@tests/run.sh -j $(JOBS) -t 900 -w tests/valgrind.sh valgrind \
+	@$(call build,tests) \
+	$(RUN) -t 900 -w tests/valgrind.sh valgrind \
 		$(filter-out $(addprefix $(B)/tests/test_,$(VALGRIND_SKIP)),$(TESTS))
 
 #: fuzz         each fuzzer (tests/fuzz/fuzz_*.c) for FUZZ_SECONDS=60; new finds in build-fuzz/new

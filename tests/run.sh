@@ -1,19 +1,21 @@
 #!/bin/sh
 # run.sh - run test programs, each with a time limit; count their tests; tell.
 #
-#	tests/run.sh [-j JOBS] [-t SECONDS] [-w WRAPPER] SUITE PROGRAM...
+#	tests/run.sh [-b STATUS] [-j JOBS] [-t SECONDS] [-w WRAPPER] SUITE PROGRAM...
 #	tests/run.sh -s
 #
 # A program is a cmocka binary, a shell script (*.sh), or any program that says yes or no with its
 # exit status. Its output goes to build/test-logs/SUITE/NAME.log, and one line about it is printed;
 # on failure the log's end too. Counted are cmocka's tests, a script's `ok` and `not ok` lines, else
 # the program as one. A crash, a time-out, a missing program and a test that was announced but
-# never ran count as failed. Exit status 77 means skipped.
+# never ran count as failed; so does the build, if -b says that it failed: the programs may then be
+# old ones. Exit status 77 means skipped.
 #
 # -s sums up every suite run since the logs were removed: `N passed, N failed`.
 set -eu
 
 logs=${TEST_LOGS:-build/test-logs}
+build=0
 jobs=1
 limit=120
 wrapper=""
@@ -84,8 +86,9 @@ sum_up() { # directory...; sets passed, failed, skipped
 		awk '{ p += $1; f += $2; s += $3 } END { print p + 0, f + 0, s + 0 }'
 }
 
-while getopts j:t:w:s option; do
+while getopts b:j:t:w:s option; do
 	case $option in
+	b) build=$OPTARG ;;
 	j) jobs=$OPTARG ;;
 	t) limit=$OPTARG ;;
 	w) wrapper=$OPTARG ;;
@@ -112,6 +115,10 @@ if [ "${RUN_ONE:-}" ]; then
 fi
 rm -rf "${logs:?}/$suite"
 mkdir -p "$logs/$suite"
+[ "$build" -eq 0 ] || {
+	echo "$suite: FAILED: not everything could be built"
+	echo 0 1 0 >"$logs/$suite/build.result"
+}
 [ $# -gt 0 ] || { # a suite that lost its programs must not look fine
 	echo "$suite: FAILED: nothing to run"
 	echo 0 1 0 >"$logs/$suite/nothing.result"

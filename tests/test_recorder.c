@@ -107,7 +107,7 @@ static void test_crashes__same_seed_same_number(void **state)
 {
 	struct recorder *rec = recorder_new();
 	struct blockdev *dev = recorder_open(rec, recorder_add(rec, "a", SIZE, NULL, false));
-	struct seen seen;
+	struct seen seen = {0};
 
 	(void)state;
 	(void)recorder_add(rec, "b", SIZE, NULL, false);

@@ -97,6 +97,12 @@ if TEST_LOGS=$dir/logs "$top/tests/run.sh" empty >/dev/null 2>&1; then
 else
 	echo "ok - a suite without programs is a failure"
 fi
+if TEST_LOGS=$dir/logs "$top/tests/run.sh" -b 2 built "$dir/yes" >/dev/null 2>&1; then
+	echo "not ok - a build that failed is a failure, though old programs may still pass"
+	failed=1
+else
+	echo "ok - a build that failed is a failure, though old programs may still pass"
+fi
 rm -rf "$dir/logs"
 TEST_LOGS=$dir/logs "$top/tests/run.sh" -j 2 one "$dir/yes" "$dir/cmocka" >/dev/null
 TEST_LOGS=$dir/logs "$top/tests/run.sh" two "$dir/no" "$dir/yes" >/dev/null || true
