@@ -41,8 +41,9 @@ BUILD_TIME := $(or $(SOURCE_DATE_EPOCH),$(shell git -c safe.directory='*' log -1
 	2>/dev/null),0)
 
 # Floors 0-3 and the carrier are the library; main and cmd_* are the program (updater/README.md).
+CARRIER_SRC := updater/carrier/abide-carrier.c
 PROGRAM_SRC := updater/abide.c $(wildcard updater/cmd_*.c updater/ui*.c)
-LIBRARY_SRC := $(filter-out $(PROGRAM_SRC),$(wildcard updater/*.c)) $(wildcard updater/carrier/*.c) \
+LIBRARY_SRC := $(filter-out $(PROGRAM_SRC) $(CARRIER_SRC),$(wildcard updater/*.c updater/carrier/*.c)) \
 	$(wildcard bootloader-hooks/*.c bootloader-hooks/*/*.c)
 IMAGE_MAIN_SRC := image/abide-image.c $(wildcard image/cmd_*.c)
 IMAGE_SRC := $(filter-out $(IMAGE_MAIN_SRC),$(wildcard image/*.c))
@@ -51,7 +52,7 @@ TEST_SUPPORT_SRC := $(filter-out $(TEST_MAIN_SRC),$(wildcard tests/*.c))
 TOOL_SRC := $(wildcard tests/tools/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 QEMU_SRC := $(wildcard qemu/*.c)
-ALL_SRC := $(PROGRAM_SRC) $(LIBRARY_SRC) $(IMAGE_MAIN_SRC) $(IMAGE_SRC) $(TEST_MAIN_SRC) \
+ALL_SRC := $(PROGRAM_SRC) $(CARRIER_SRC) $(LIBRARY_SRC) $(IMAGE_MAIN_SRC) $(IMAGE_SRC) $(TEST_MAIN_SRC) \
 	$(TEST_SUPPORT_SRC) $(TOOL_SRC) $(FUZZ_SRC) $(QEMU_SRC)
 BUILD_TIME_SRC := $(shell grep -ls ABIDE_BUILD_TIME $(ALL_SRC))
 HEADERS := $(wildcard updater/*.h updater/carrier/*.h bootloader-hooks/*.h bootloader-hooks/*/*.h \
@@ -66,8 +67,8 @@ TOOLS := $(patsubst tests/tools/%.c,$(B)/tests/tools/%,$(TOOL_SRC))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 
 .PHONY: all help clean FORCE
-#: all          build/abide and build/abide-image (the default)
-all: $(B)/abide $(B)/abide-image
+#: all          build/abide, build/abide-carrier and build/abide-image (the default)
+all: $(B)/abide $(B)/abide-carrier $(B)/abide-image
 
 help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
@@ -102,13 +103,23 @@ $(B)/libtest.a: $(call objects,$(TEST_SUPPORT_SRC))
 	@rm -f $@
 	$(AR) rcs $@ $^
 
+# --as-needed: the installer links none of the libraries that only the carrier calls.
 $(B)/abide: $(call objects,$(PROGRAM_SRC)) $(B)/libabide.a
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(DEVICE_LIBS) -o $@
+
+$(B)/abide-carrier: $(call objects,$(CARRIER_SRC)) $(B)/libabide.a
+	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(DEVICE_LIBS) -o $@
+
+# It is looked for beside the program that starts it.
+$(B)/tests/abide-carrier: $(B)/abide-carrier
+	@mkdir -p $(@D)
+	ln -f $< $@
 
 $(B)/abide-image: $(call objects,$(IMAGE_MAIN_SRC)) $(B)/libimage.a $(B)/libabide.a
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(HOST_LIBS) -o $@
 
-$(B)/tests/test_%: $(B)/obj/tests/test_%.o $(B)/libtest.a $(B)/libimage.a $(B)/libabide.a
+$(B)/tests/test_%: $(B)/obj/tests/test_%.o $(B)/libtest.a $(B)/libimage.a $(B)/libabide.a \
+		| $(B)/tests/abide-carrier
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(TEST_LIBS) -o $@
 
@@ -265,6 +276,8 @@ INSTALL ?= install
 STRIP ?= -s
 BINDIR := $(DESTDIR)$(PREFIX)/bin
 LIBDIR := $(DESTDIR)$(PREFIX)/lib
+# Found relative to BINDIR, by updater/carrier/spawn.c.
+LIBEXECDIR := $(DESTDIR)$(PREFIX)/libexec/abide
 SHAREDIR := $(DESTDIR)$(PREFIX)/share
 CONFDIR := $(DESTDIR)$(SYSCONFDIR)
 UNITS := $(wildcard updater/init/*.service)
@@ -278,8 +291,10 @@ HOOK_FILES := $(filter-out %.c %.h,$(wildcard bootloader-hooks/*/*))
 install: all
 	$(INSTALL) -d $(BINDIR) $(SHAREDIR)/man/man1 $(SHAREDIR)/man/man5 \
 		$(SHAREDIR)/bash-completion/completions $(LIBDIR)/systemd/system \
-		$(LIBDIR)/sysusers.d $(LIBDIR)/abide/health.d $(CONFDIR)/abide $(CONFDIR)/init.d
+		$(LIBDIR)/sysusers.d $(LIBDIR)/abide/health.d $(CONFDIR)/abide $(CONFDIR)/init.d \
+		$(LIBEXECDIR)
 	$(INSTALL) $(STRIP) -m 755 $(B)/abide $(B)/abide-image $(BINDIR)
+	$(INSTALL) $(STRIP) -m 755 $(B)/abide-carrier $(LIBEXECDIR)
 	$(INSTALL) -m 644 $(wildcard updater/*.1 image/*.1) $(SHAREDIR)/man/man1
 	$(INSTALL) -m 644 $(wildcard updater/*.5) $(SHAREDIR)/man/man5
 	$(INSTALL) -m 644 $(COMPLETIONS) $(SHAREDIR)/bash-completion/completions

@@ -144,7 +144,6 @@ int main(int argc, char **argv)
 	char *self[] = {program, NULL};
 
 	/* Before anything else: a carrier must not have opened or printed anything. */
-	carrier_main_if_child(argc, argv);
 	if (argc < 2)
 		return command_usage(self, "a command is missing");
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {

@@ -474,7 +474,7 @@ static void test_disk__leaves_no_scratch_files(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
 
-int main(int argc, char **argv)
+int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_disk__group_a_is_sealed_and_b_is_nothing),
@@ -498,6 +498,5 @@ int main(int argc, char **argv)
 		TEST(test_disk__leaves_no_scratch_files),
 	};
 
-	carrier_main_if_child(argc, argv);
 	return cmocka_run_group_tests_name("disk", tests, setup, teardown);
 }

@@ -523,7 +523,7 @@ static void test_install__plan_says_the_same_and_changes_nothing(void **state)
 	rig_finish(&rig);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_install__writes_seals_and_flips),
@@ -542,6 +542,5 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_install__plan_says_the_same_and_changes_nothing),
 	};
 
-	carrier_main_if_child(argc, argv);
 	return cmocka_run_group_tests_name("install", tests, setup, teardown);
 }

@@ -241,7 +241,6 @@ int main(int argc, char **argv)
 	struct err err = {0};
 	int exit_code = 0;
 
-	carrier_main_if_child(argc, argv);
 	if (!claim_standard_descriptors())
 		return err_exit_code(FAIL_IO); /* and nowhere to say so */
 	if (run(argc, argv, &line, &err) < 0) {

@@ -11,7 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "updater/carrier/child.h"
 #include "updater/carrier/message.h"
 #include "updater/carrier/source.h"
 #include "updater/carrier/spawn.h"
@@ -387,11 +386,4 @@ void carrier_close(struct carrier **carrier)
 	message_reader_finish(&taken->reader);
 	spawned_finish(&taken->child);
 	free(taken);
-}
-
-void carrier_main_if_child(int argc, char **argv)
-{
-	/* Without exit(): what the program registered for its end is not the child's. */
-	if (argc > 0 && strcmp(argv[0], CHILD_NAME) == 0)
-		_exit(child_main(argc, argv));
 }

@@ -1,7 +1,7 @@
 /*
  * carrier - the installer's end of the pipe to the process that touches untrusted bytes.
  *
- * carrier_open() starts a child that gives up every right (its own user, no new privileges, limits,
+ * carrier_open() starts a child, the program `abide-carrier`, that gives up every right (its own user, no new privileges, limits,
  * a seccomp filter) and then fetches, unpacks and decompresses. Whatever comes back is only bytes:
  * lengths are bounded here, contents are for the caller to authenticate.
  *
@@ -70,9 +70,5 @@ int carrier_chunk(
 /* After the last image: the container ended as it should. */
 int carrier_end(struct carrier *carrier, struct carrier_stats *ret, struct err *err);
 void carrier_close(struct carrier **carrier);
-
-/* Called first thing in main() of every program that uses carrier_open(): if this process was
- * started as a carrier it serves and never returns. */
-void carrier_main_if_child(int argc, char **argv);
 
 #endif

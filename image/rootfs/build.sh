@@ -55,8 +55,10 @@ for applet in $("$busybox" --list); do
 done
 
 # abide, and what it is linked to with the loader itself, at the paths they have here.
+carrier=$(dirname "$abide")/abide-carrier
 install -m 755 -s "$abide" "$root/usr/bin/abide"
-ldd "$abide" | sed -n -e 's/^.* => \(\/[^ ]*\) .*$/\1/p' -e 's/^[[:space:]]*\(\/[^ ]*\) (.*$/\1/p' |
+install -D -m 755 -s "$carrier" "$root/usr/libexec/abide/abide-carrier"
+ldd "$abide" "$carrier" | sed -n -e 's/^.* => \(\/[^ ]*\) .*$/\1/p' -e 's/^[[:space:]]*\(\/[^ ]*\) (.*$/\1/p' |
 	while read -r library; do
 		mkdir -p "$root${library%/*}"
 		install -m 755 "$(readlink -f "$library")" "$root$library"

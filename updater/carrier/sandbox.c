@@ -5,7 +5,6 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
@@ -17,37 +16,11 @@
 
 #include "updater/mem.h"
 
-#define UID_NOBODY   65534u
 #define FILES_MAX    64u
 #define ADDRESS_MAX  ((rlim_t)1 << 30)
 #define LANDLOCK_ABI 3 /* rights known here: 15 bits */
 
 /* ---- user ---- */
-
-int sandbox_find_user(const char *user, struct sandbox *ret, struct err *err)
-{
-	const struct passwd *entry;
-
-	ret->change_user = geteuid() == 0;
-	if (!ret->change_user)
-		return 0;
-	ret->uid = UID_NOBODY;
-	ret->gid = UID_NOBODY;
-	entry = getpwnam(user ? user : "abide");
-	if (!entry && user)
-		return err_set(err, FAIL_USAGE,
-			"carrier user '%s' does not exist: create it, or leave it out", user);
-	if (!entry)
-		entry = getpwnam("nobody");
-	if (!entry)
-		return 0;
-	if (entry->pw_uid == 0)
-		return err_set(err, FAIL_USAGE, "carrier user '%s' is root: it must have no rights",
-			entry->pw_name);
-	ret->uid = entry->pw_uid;
-	ret->gid = entry->pw_gid;
-	return 0;
-}
 
 static int change_user(const struct sandbox *sandbox, struct err *err)
 {

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -145,6 +146,30 @@ static int start(const struct spawn *spawn, const struct sandbox *sandbox,
 	return 0;
 }
 
+/* The carrier's program lies beside this one, or where `make install` puts it relative to it: no
+ * search path, no environment, nothing that somebody else could set. Opened with the installer's
+ * rights: the program may be one that others cannot read. */
+static int open_program(int *ret, struct err *err)
+{
+	static const char *const PLACES[] = {CHILD_NAME, "../libexec/abide/" CHILD_NAME};
+	char self[PATH_MAX], path[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (len < 0)
+		return err_errno(err, "carrier: read '/proc/self/exe' (is /proc mounted?)");
+	self[len] = '\0';
+	*strrchr(self, '/') = '\0'; /* it is an absolute path */
+	for (size_t i = 0; i < ARRAY_LEN(PLACES); i++) {
+		if (fs_join(self, PLACES[i], path, sizeof(path), err) < 0)
+			return -1;
+		if (fs_open(path, O_RDONLY, 0, ret, err) == 0)
+			return 0;
+	}
+	return err_set(err, FAIL_IO,
+		"carrier: there is no '%s' beside '%s' or in '../libexec/abide': install it",
+		CHILD_NAME, self);
+}
+
 int spawn_carrier(const struct spawn *spawn, struct spawned *ret, struct err *err)
 {
 	CLEANUP(cleanup_pipes) struct pipes pipes = {{-1, -1}, {-1, -1}, -1};
@@ -153,10 +178,7 @@ int spawn_carrier(const struct spawn *spawn, struct spawned *ret, struct err *er
 
 	if (sandbox_find_user(spawn->user, &sandbox, err) < 0 || open_pipes(&pipes, err) < 0)
 		return -1;
-	/* Opened with the installer's rights: the program may be one that others cannot read. */
-	if (fs_open("/proc/self/exe", O_RDONLY, 0, &pipes.exe, err) < 0)
-		return err_wrap(err, "carrier: start (is /proc mounted?)");
-	if (start(spawn, &sandbox, &pipes, &pid, err) < 0)
+	if (open_program(&pipes.exe, err) < 0 || start(spawn, &sandbox, &pipes, &pid, err) < 0)
 		return -1;
 	*ret = (struct spawned){
 		.pid = pid, .requests = pipes.requests[0], .answers = pipes.answers[0]};

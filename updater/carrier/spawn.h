@@ -1,8 +1,8 @@
 /*
  * spawn - start the carrier's process, and end it.
  *
- * The program executes itself anew (/proc/self/exe, by descriptor), so that the child shares no
- * memory with the installer; main() recognises it by argv[0] (child.h).
+ * The carrier is a program of its own, `abide-carrier`: it shares no memory with the installer, and
+ * the installer's process holds no code that parses what is untrusted (HTTP, TLS, tar, zstd).
  */
 #ifndef ABIDE_UPDATER_CARRIER_SPAWN_H
 #define ABIDE_UPDATER_CARRIER_SPAWN_H
