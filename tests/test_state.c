@@ -375,6 +375,16 @@ static void test_model__power_cycles_end_with_a_good_group(void **state)
 	}
 }
 
+static void test_forget_bad__only_that(void **state)
+{
+	struct boot_state boot = boot_of(GOOD, BAD, GROUP_A);
+	struct boot_state expected = boot_of(GOOD, NONE, GROUP_A);
+	struct boot_state after = edge_forget_bad(&boot, GROUP_B);
+
+	(void)state;
+	assert_true(boot_state_equal(&after, &expected));
+}
+
 static void test_confirm__does_not_take_back_a_flip(void **state)
 {
 	struct boot_state boot = boot_of(GOOD, NONE, GROUP_A);
@@ -400,6 +410,7 @@ int main(void)
 		cmocka_unit_test(test_seen__newest_proven),
 		cmocka_unit_test(test_edges__keep_the_invariants_everywhere),
 		cmocka_unit_test(test_model__power_cycles_end_with_a_good_group),
+		cmocka_unit_test(test_forget_bad__only_that),
 		cmocka_unit_test(test_confirm__does_not_take_back_a_flip),
 	};
 

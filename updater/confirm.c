@@ -132,6 +132,12 @@ int confirm_run(struct device *device, const struct confirm_options *options,
 		state_check(view.state.now, EVENT_CONFIRM, err) < 0)
 		return -1;
 	if (view.state.now != STATE_TRIAL) {
+		struct err trouble;
+
+		/* Good already. A confirm that was killed may have left the hook's second copy
+		 * behind: this brings it up to date, else it writes nothing. */
+		if (bootloader_commit(device->boot, &view.boot, &trouble) < 0 && options->note)
+			options->note(options->arg, trouble.msg);
 		record_fallback(device, options, &view);
 		*ret = result;
 		return 0;
@@ -157,8 +163,8 @@ int revert_run(struct device *device, const char *why, const struct confirm_opti
 	if (lock_take(device->run_dir, "revert", &lock, err) < 0 ||
 		device_examine(device, &view, err) < 0)
 		return -1;
-	if (view.state.now == STATE_REVERTING)
-		return 0; /* asked for twice: the other group boots next already */
+	if (view.state.now == STATE_REVERTING) /* asked for twice: only made durable */
+		return bootloader_commit(device->boot, &view.boot, err);
 	if (state_check(view.state.now, EVENT_REVERT, err) < 0)
 		return -1;
 	if (!view.boot.group[view.state.target].good)
@@ -259,6 +265,9 @@ int activate_run(struct device *device, enum group group, bool force,
 		device_examine(device, &view, err) < 0)
 		return -1;
 	if (view.state.next_known && view.state.next == group) {
+		/* Whoever did it may have died before the flush. */
+		if (bootloader_commit(device->boot, &view.boot, err) < 0)
+			return -1;
 		*ret_changed = false;
 		return 0;
 	}

@@ -255,19 +255,19 @@ static int bring_slot(struct install *in, size_t class, const struct seal *old, 
 
 /* ---- 4. the group ---- */
 
-/* The builds that failed their trial here: those the old seal knew, and the one that lies in the
- * group now if the bootloader calls it bad; not the one that is installed, which is asked for again
- * by force. */
-static void carry_rejected(const struct install *in, const struct seal *old, struct seal *ret)
+/* The builds that failed their trial here: those that any seal of the group knew (a cut may have
+ * left them in one only), and the one that lies in the group now if the bootloader calls it bad; not
+ * the one that is installed, which is asked for again by force. */
+static void carry_rejected(const struct install *in, struct seal *ret)
 {
 	const struct state *state = &in->view.state;
+	const struct group_facts *facts = &in->view.facts[state->target];
 
-	for (uint32_t i = old->rejected_count; i-- > 0;)
-		if (!digest_equal(&old->rejected[i], &in->result.artifact))
-			seal_reject(ret, &old->rejected[i]);
-	if (state->target_rejected &&
-		!digest_equal(&in->view.facts[state->target].artifact, &in->result.artifact))
-		seal_reject(ret, &in->view.facts[state->target].artifact);
+	for (uint32_t i = facts->rejected_count; i-- > 0;)
+		if (!digest_equal(&facts->rejected[i], &in->result.artifact))
+			seal_reject(ret, &facts->rejected[i]);
+	if (state->target_rejected && !digest_equal(&facts->artifact, &in->result.artifact))
+		seal_reject(ret, &facts->artifact);
 }
 
 /* What was rejected is remembered in the seal that replaces its own, in the same write: until then
@@ -288,7 +288,7 @@ static int seal_writing(
 	if (old->state == SEAL_WRITING && holds_it(in, old))
 		writing.mark = old->mark; /* goes on where it stopped */
 	memcpy(writing.class, image->class, sizeof(writing.class));
-	carry_rejected(in, old, &writing);
+	carry_rejected(in, &writing);
 	if (seal_write(in->slots[class], &writing, err) < 0)
 		return -1;
 	*ret = writing;
@@ -309,7 +309,13 @@ static int begin_group(
 	for (size_t i = 0; i < in->device->class_count; i++)
 		if (seal_writing(in, i, &old[i], &ret[i], err) < 0)
 			return -1;
-	return 0;
+	if (!in->view.boot.group[in->view.state.target].bad)
+		return 0;
+	/* Power cut before this commit: bad, and no seal is `sealed`: nothing is taken for what
+	 * failed, and the next install comes here again. Without it a cut between the last seal and
+	 * the flip would leave the new build sealed in a bad group: rejected without a trial. */
+	in->view.boot = edge_forget_bad(&in->view.boot, in->view.state.target);
+	return bootloader_commit(in->device->boot, &in->view.boot, err);
 }
 
 static int write_group(struct install *in, struct err *err)
@@ -386,7 +392,9 @@ static int carry_out(struct install *in, struct err *err)
 		if (digest_equal(
 			    &in->view.facts[in->view.state.booted].artifact, &in->result.artifact))
 			in->result.group = in->view.state.booted;
-		return 0;
+		/* Whoever brought the device here may have died before the flush, or before the
+		 * hook's second copy was written. What is there already is not written. */
+		return bootloader_commit(in->device->boot, &in->view.boot, err);
 	case PLAN_DEACTIVATE:
 		in->result.group = in->view.state.booted;
 		return deactivate(in, err);

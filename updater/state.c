@@ -163,6 +163,14 @@ struct boot_state edge_disarm(const struct boot_state *boot, enum group target)
 	return next;
 }
 
+struct boot_state edge_forget_bad(const struct boot_state *boot, enum group target)
+{
+	struct boot_state next = *boot;
+
+	next.group[target].bad = false;
+	return next;
+}
+
 struct boot_state edge_flip(const struct boot_state *boot, enum group target, uint32_t tries)
 {
 	struct boot_state next = *boot;

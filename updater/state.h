@@ -87,9 +87,11 @@ int state_check(enum device_state state, enum device_event event, struct err *er
 bool boot_next(const struct boot_state *boot, enum group *ret);
 
 /* The edges. Each keeps: at least one good group stays good unless there was none. */
-/* install: the target is not bootable from here on (bad stays, as memory, until its seal has it).
- */
+/* install: the target is not bootable from here on. Bad stays, as the memory of a failed build. */
 struct boot_state edge_disarm(const struct boot_state *boot, enum group target);
+/* install, when every seal of the target remembers that build: bad goes, or the next build sealed
+ * there would be taken for the one that failed. */
+struct boot_state edge_forget_bad(const struct boot_state *boot, enum group target);
 /* flip: the target is primary with `tries`; the running group stays good, as fallback. */
 struct boot_state edge_flip(const struct boot_state *boot, enum group target, uint32_t tries);
 /* activate a group that is good already: it becomes primary, uncounted. */
