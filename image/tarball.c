@@ -4,8 +4,10 @@
 #include <archive_entry.h>
 #include <assert.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+
+#include "updater/fs.h"
 
 #define BLOCK (1 << 20) /* bytes in one write(2) */
 
@@ -15,13 +17,28 @@ struct tarball {
 	char *name;
 	time_t mtime;
 	uint64_t left; /* bytes of the member still to come */
+	int fd;
+	bool abandoned; /* nothing more is to be written */
+	struct err cause; /* of a failed write */
 };
+
+static la_ssize_t write_block(struct archive *archive, void *arg, const void *buf, size_t len)
+{
+	struct tarball *tarball = arg;
+
+	if (!tarball->abandoned &&
+		fs_write_full(tarball->fd, tarball->name, buf, len, &tarball->cause) == 0)
+		return (la_ssize_t)len;
+	archive_set_error(archive, EIO, "write failed");
+	return -1;
+}
 
 static int failed(struct tarball *tarball, struct err *err)
 {
-	errno = archive_errno(tarball->archive);
-	if (errno > 0)
-		return err_errno(err, "write '%s'", tarball->name);
+	if (tarball->cause.code) {
+		*err = tarball->cause;
+		return -1;
+	}
 	return err_set(err, FAIL_IO, "write '%s': %s", tarball->name,
 		archive_error_string(tarball->archive));
 }
@@ -35,6 +52,7 @@ int tarball_new(int fd, const char *name, time_t mtime, struct tarball **ret, st
 		return -1;
 	tarball = p;
 	tarball->mtime = mtime;
+	tarball->fd = fd;
 	if (mem_strdup(name, &tarball->name, err) < 0)
 		return -1;
 	tarball->archive = archive_write_new();
@@ -44,7 +62,8 @@ int tarball_new(int fd, const char *name, time_t mtime, struct tarball **ret, st
 	if (archive_write_set_format_pax_restricted(tarball->archive) != ARCHIVE_OK ||
 		archive_write_set_bytes_per_block(tarball->archive, BLOCK) != ARCHIVE_OK ||
 		archive_write_set_bytes_in_last_block(tarball->archive, 512) != ARCHIVE_OK ||
-		archive_write_open_fd(tarball->archive, fd) != ARCHIVE_OK)
+		archive_write_open(tarball->archive, tarball, NULL, write_block, NULL) !=
+			ARCHIVE_OK)
 		return failed(tarball, err);
 	*ret = steal_ptr(&tarball);
 	return 0;
@@ -56,8 +75,10 @@ void tarball_free(struct tarball **tarball)
 		return;
 	archive_entry_free((*tarball)->entry);
 	if ((*tarball)->archive) {
-		/* Without tarball_end() the file is not wanted: do not finish it. */
-		(void)archive_write_fail((*tarball)->archive);
+		/* Without tarball_end() the file is not wanted: close, which alone gives all
+		 * memory back after an error, must not fill up the member. */
+		(*tarball)->abandoned = true;
+		(void)archive_write_close((*tarball)->archive);
 		(void)archive_write_free((*tarball)->archive);
 	}
 	free((*tarball)->name);
