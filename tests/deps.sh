@@ -10,7 +10,7 @@ packages() {
 	build) echo "gcc libc6-dev make pkg-config git libarchive-dev libssl-dev libcurl4-openssl-dev" \
 		"libjansson-dev libinih-dev libblkid-dev libzstd-dev libseccomp-dev libfdisk-dev" ;;
 	test) echo "libcmocka-dev clang llvm libclang-rt-14-dev nginx-light openssl curl" \
-		"ca-certificates e2fsprogs squashfs-tools fdisk mount mtools jq" \
+		"ca-certificates e2fsprogs squashfs-tools fdisk mount mtools jq zstd" \
 		"grub-common grub-emu" ;;
 	lint) echo "clang clang-format clang-tidy cppcheck shellcheck libcmocka-dev" ;;
 	valgrind) echo "valgrind libc6-dbg" ;;

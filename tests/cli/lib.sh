@@ -23,8 +23,6 @@ for program in "$ABIDE" "$ABIDE_IMAGE"; do
 done
 work=$(mktemp -d)
 children=''
-passed=0
-failed=0
 
 cleanup() {
 	for child in $children; do kill "$child" 2>/dev/null || true; done
@@ -35,14 +33,13 @@ trap cleanup EXIT
 trap 'exit 1' HUP INT TERM
 chmod 755 "$work" # the carrier's user reads from sockets and pipes only, nginx's from here
 
+# Counted in a file: checks in a pipe run in a shell of their own.
 ok() {
-	passed=$((passed + 1))
-	echo "ok - $1"
+	echo "ok - $1" | tee -a "$work/results"
 }
 
 not_ok() {
-	failed=$((failed + 1))
-	echo "not ok - $1"
+	echo "not ok - $1" | tee -a "$work/results"
 	for output in out err; do
 		[ ! -s "$work/$output" ] || sed "s/^/# $output: /" "$work/$output" | tail -n 20
 	done
@@ -55,8 +52,10 @@ check() { # what command...
 }
 
 finish() {
-	echo "$passed passed, $failed failed"
-	[ "$failed" -eq 0 ]
+	failed=$(grep -c '^not ok' "$work/results" || true)
+	echo "$(grep -c '^ok' "$work/results" || true) passed, $failed failed"
+	[ "$failed" -eq 0 ] || exit 1
+	exit 0
 }
 
 # The program, with this device's configuration.
