@@ -1,5 +1,6 @@
 #include "image/tool.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -54,6 +55,7 @@ int tool_run(const char *const argv[], time_t time, struct err *err)
 	struct process_result result = {0};
 	size_t n = ARRAY_LEN(before);
 
+	assert(argv[0]);
 	(void)snprintf(epoch, sizeof(epoch), "SOURCE_DATE_EPOCH=%" PRIdMAX, (intmax_t)time);
 	(void)snprintf(fake, sizeof(fake), "E2FSPROGS_FAKE_TIME=%" PRIdMAX, (intmax_t)time);
 	memcpy(all, before, sizeof(before));

@@ -18,7 +18,7 @@
 #include "updater/signature.h"
 
 /* While a command runs. */
-void ui_json_note(const char *command, const char *text);
+void ui_json_note(const char *command, const char *note);
 void ui_json_progress(
 	const char *command, const char *what, const char *class, uint64_t done, uint64_t total);
 void ui_json_error(const char *command, const struct err *err, int exit_code);

@@ -31,7 +31,7 @@ struct http_response {
 };
 
 /* One line as it came, with or without its end. A status line starts over. */
-void http_response_line(struct http_response *response, const char *line, size_t len);
+void http_response_line(struct http_response *response, const char *text, size_t len);
 /* Whether two answers are about the same bytes, as far as they say. */
 bool http_response_same(const struct http_response *a, const struct http_response *b);
 /* What may stand in If-Range; NULL if there is nothing (a weak tag may not). */
