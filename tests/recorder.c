@@ -14,7 +14,7 @@ struct medium {
 	char *name;
 	size_t size;
 	bool direct;
-	uint8_t *start; /* flushed, when the log was empty */
+	uint8_t *start; /* flushed, when the log was empty; NULL: no write since, so `content` */
 	uint8_t *content; /* with every write of the log */
 };
 
@@ -103,7 +103,6 @@ unsigned int recorder_add(
 	medium->size = size;
 	medium->direct = direct;
 	medium->content = content ? copy_of(content, size) : must(calloc(1, size ? size : 1));
-	medium->start = copy_of(medium->content, size);
 	return rec->count++;
 }
 
@@ -150,8 +149,10 @@ void recorder_forget(struct recorder *rec)
 {
 	drop_events(rec);
 	memset(rec->ops, 0, sizeof(rec->ops));
-	for (unsigned int i = 0; i < rec->count; i++)
-		memcpy(rec->media[i].start, rec->media[i].content, rec->media[i].size);
+	for (unsigned int i = 0; i < rec->count; i++) {
+		free(rec->media[i].start);
+		rec->media[i].start = NULL;
+	}
 }
 
 void recorder_fail(struct recorder *rec, enum recorder_op op, unsigned int device, size_t n)
@@ -216,6 +217,7 @@ static int recorded_pwrite(
 {
 	struct recorded_dev *recorded = (struct recorded_dev *)dev;
 	struct recorder *rec = recorded->rec;
+	struct medium *medium = &rec->media[recorded->device];
 	bool fails;
 
 	if (check_aligned(recorded, buf, len, off, err) < 0)
@@ -225,7 +227,9 @@ static int recorded_pwrite(
 		len = len / 2 / RECORDER_SECTOR * RECORDER_SECTOR;
 	*add_event(rec) = (struct event){
 		.device = recorded->device, .off = off, .len = len, .data = copy_of(buf, len)};
-	memcpy(rec->media[recorded->device].content + off, buf, len);
+	if (!medium->start)
+		medium->start = copy_of(medium->content, medium->size);
+	memcpy(medium->content + off, buf, len);
 	return fails ? fail("write", dev, off, err) : 0;
 }
 
@@ -429,8 +433,11 @@ size_t recorder_crashes(const struct recorder *rec, const struct recorder_limits
 		.random = limits->seed * UINT64_C(2) + 1};
 
 	replay.durable = recorder_copy(rec);
-	for (unsigned int i = 0; i < rec->count; i++)
-		memcpy(replay.durable->media[i].content, rec->media[i].start, rec->media[i].size);
+	for (unsigned int i = 0; i < rec->count; i++) {
+		if (rec->media[i].start)
+			memcpy(replay.durable->media[i].content, rec->media[i].start,
+				rec->media[i].size);
+	}
 	replay.pending = must(calloc(rec->event_count + 1, sizeof(replay.pending[0])));
 	visit_whole(&replay);
 	for (size_t i = 0; i < rec->event_count; i++) {
