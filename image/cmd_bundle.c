@@ -1,4 +1,3 @@
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -214,7 +213,7 @@ static int parse(int argc, char **argv, struct bundle_options *options)
 	struct err err = {0};
 	int code;
 
-	while ((code = getopt_long(argc, argv, "o:h", OPTIONS, NULL)) != -1) {
+	while ((code = command_option(argc, argv, "o:h", OPTIONS)) != -1) {
 		const char **text = text_option(options, code);
 
 		if (code == '?')

@@ -1,4 +1,3 @@
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -30,7 +29,7 @@ static int parse(int argc, char **argv, struct extract_options *options)
 	uint64_t number;
 	int code;
 
-	while ((code = getopt_long(argc, argv, "h", OPTIONS, NULL)) != -1) {
+	while ((code = command_option(argc, argv, "h", OPTIONS)) != -1) {
 		switch (code) {
 		case TRUST:
 			options->trust.roots = optarg;

@@ -1,4 +1,3 @@
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -108,7 +107,7 @@ int cmd_inspect(int argc, char **argv)
 	bool json = false;
 	int code;
 
-	while ((code = getopt_long(argc, argv, "h", OPTIONS, NULL)) != -1) {
+	while ((code = command_option(argc, argv, "h", OPTIONS)) != -1) {
 		switch (code) {
 		case 'j':
 			json = true;

@@ -1,4 +1,3 @@
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -69,7 +68,7 @@ int cmd_keys(int argc, char **argv)
 	int option;
 	int made;
 
-	while ((option = getopt_long(argc, argv, "h", OPTIONS, NULL)) != -1) {
+	while ((option = command_option(argc, argv, "h", OPTIONS)) != -1) {
 		switch (option) {
 		case TYPE:
 			if (!parse_type(optarg, &a.type))

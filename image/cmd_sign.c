@@ -1,4 +1,3 @@
-#include <getopt.h>
 #include <stdio.h>
 
 #include "image/commands.h"
@@ -40,7 +39,7 @@ static int parse(int argc, char **argv, struct resign_options *options)
 	};
 	int code;
 
-	while ((code = getopt_long(argc, argv, "o:h", OPTIONS, NULL)) != -1) {
+	while ((code = command_option(argc, argv, "o:h", OPTIONS)) != -1) {
 		switch (code) {
 		case KEY:
 			options->key = optarg;

@@ -6,6 +6,7 @@
 #ifndef ABIDE_IMAGE_COMMANDS_H
 #define ABIDE_IMAGE_COMMANDS_H
 
+#include <getopt.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,6 +20,10 @@ int cmd_extract(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_keys(int argc, char **argv);
 int cmd_sign(int argc, char **argv);
+
+/* getopt_long() that takes no shortened long options: a script that says --comp would break when
+ * there is a second option that begins so. */
+int command_option(int argc, char **argv, const char *letters, const struct option *options);
 
 /* Prints "abide-image NAME: REASON" and where to read more; returns 2. fmt NULL: getopt has printed
  * the reason. */
