@@ -24,7 +24,7 @@ openssl/ ^(updater/(digest|signature|chain)|image/(pki|signer))\.c$
 blkid/ ^updater/slot\.c$
 jansson.h ^(updater/(field|journal|ui_json)|image/[a-z_]*)\.c$
 ini.h ^(updater/config|image/[a-z_]*)\.c$
-curl/ ^updater/carrier/source_http\.c$
+curl/ ^updater/carrier/http_transfer\.c$
 zstd ^(updater/carrier/decode|image/[a-z_]*)\.c$
 seccomp.h ^updater/carrier/sandbox_filter\.c$
 libfdisk/ ^image/[a-z_]*\.c$

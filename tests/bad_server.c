@@ -1,0 +1,272 @@
+#include "tests/bad_server.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "updater/mem.h"
+
+#define REQUEST_MAX 8192
+
+enum flaw {
+	RESET = 1, /* cut the first answer half-way */
+	ALWAYS = 2, /* each answer, after a tenth */
+	NO_RANGES = 4, /* not announced, not served */
+	REFUSED = 8, /* "none" announced */
+	CHANGED = 16, /* another ETag from the second answer on */
+	WRONG = 32, /* another range */
+	BUSY = 64, /* 503 to the second request */
+	SHORT = 128, /* closes half-way */
+	LONGER = 256,
+	DRIP = 512,
+	HANG = 1024, /* at once */
+	HANG_BODY = 2048, /* half-way */
+	ONCE = 4096, /* only the first answer hangs */
+	ENCODED = 8192,
+	GARBAGE = 16384,
+	REDIRECT = 32768,
+	CHUNKED = 65536,
+	CUT = 131072, /* no last chunk */
+	CLOSE = 262144, /* no length */
+};
+
+static const struct {
+	const char *name;
+	unsigned int flaws;
+} MODES[] = {
+	{"good", 0},
+	{"reset-once", RESET},
+	{"reset-always", ALWAYS},
+	{"reset-no-ranges", RESET | NO_RANGES},
+	{"reset-refused", RESET | NO_RANGES | REFUSED},
+	{"reset-changed", RESET | CHANGED},
+	{"reset-wrong", RESET | WRONG},
+	{"reset-busy", RESET | BUSY},
+	{"short", SHORT | NO_RANGES},
+	{"longer", LONGER},
+	{"drip", DRIP},
+	{"hang", HANG},
+	{"hang-body", HANG_BODY | NO_RANGES},
+	{"hang-once", HANG_BODY | ONCE},
+	{"encoded", ENCODED},
+	{"garbage", GARBAGE},
+	{"redirect", REDIRECT},
+	{"chunked", CHUNKED | NO_RANGES},
+	{"chunked-cut", CHUNKED | CUT | NO_RANGES},
+	{"close", CLOSE | NO_RANGES},
+};
+
+struct request {
+	bool ranged;
+	size_t start;
+	char if_range[64];
+};
+
+static void nap(long ms)
+{
+	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+	(void)nanosleep(&t, NULL);
+}
+
+static bool send_bytes(int fd, const void *data, size_t len)
+{
+	const char *from = data;
+
+	while (len > 0) {
+		ssize_t n = send(fd, from, len, MSG_NOSIGNAL);
+
+		if (n <= 0)
+			return false;
+		from += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+static bool read_request(int fd, struct request *ret)
+{
+	char text[REQUEST_MAX + 1] = "";
+	size_t len = 0;
+	const char *field;
+
+	*ret = (struct request){0};
+	while (!strstr(text, "\r\n\r\n")) {
+		ssize_t n = recv(fd, text + len, REQUEST_MAX - len, 0);
+
+		if (n <= 0)
+			return false;
+		len += (size_t)n;
+		text[len] = '\0';
+	}
+	field = strstr(text, "\r\nRange: bytes=");
+	if (field) {
+		ret->ranged = true;
+		ret->start = strtoul(field + strlen("\r\nRange: bytes="), NULL, 10);
+	}
+	field = strstr(text, "\r\nIf-Range: ");
+	if (field)
+		(void)sscanf(field + strlen("\r\nIf-Range: "), "%63[^\r]", ret->if_range);
+	return true;
+}
+
+/* Until the client gives up. */
+static void wait_for_close(int fd)
+{
+	struct pollfd poll_fd = {.fd = fd, .events = POLLRDHUP};
+
+	while (poll(&poll_fd, 1, 1000) == 0)
+		;
+}
+
+static void reset(int fd)
+{
+	struct linger linger = {.l_onoff = 1, .l_linger = 0};
+
+	nap(100); /* what was sent should arrive: the reset takes what is still on its way */
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+static bool send_drip(int fd, const uint8_t *data, size_t len)
+{
+	for (size_t at = 0; at < len; at += 10) {
+		if (!send_bytes(fd, data + at, len - at < 10 ? len - at : 10))
+			return false;
+		nap(100);
+	}
+	return true;
+}
+
+static void send_chunked(int fd, const uint8_t *data, size_t len, bool cut)
+{
+	char head[32];
+
+	for (size_t at = 0; at < len; at += 4000) {
+		size_t n = len - at < 4000 ? len - at : 4000;
+
+		(void)snprintf(head, sizeof(head), "%zx\r\n", n);
+		if (!send_bytes(fd, head, strlen(head)) || !send_bytes(fd, data + at, n) ||
+			!send_bytes(fd, "\r\n", 2))
+			return;
+	}
+	if (!cut)
+		(void)send_bytes(fd, "0\r\n\r\n", 5);
+}
+
+static void send_body(
+	const struct bad_server *server, unsigned int flaws, bool first, size_t start, int fd)
+{
+	const uint8_t *data = server->data + start;
+	size_t len = server->len - start;
+	size_t half = server->len / 2;
+
+	if (flaws & ALWAYS || (first && flaws & RESET)) {
+		size_t part = flaws & ALWAYS ? server->len / 10 : half;
+
+		(void)send_bytes(fd, data, part < len ? part : len);
+		reset(fd);
+	} else if (flaws & SHORT) {
+		(void)send_bytes(fd, data, len / 2);
+	} else if (flaws & HANG_BODY && (first || !(flaws & ONCE))) {
+		if (send_bytes(fd, data, half < len ? half : len))
+			wait_for_close(fd);
+	} else if (flaws & DRIP) {
+		(void)send_drip(fd, data, len);
+	} else if (flaws & CHUNKED) {
+		send_chunked(fd, data, len, flaws & CUT);
+	} else if (send_bytes(fd, data, len) && flaws & LONGER) {
+		(void)send_bytes(fd, server->data, server->len < 1000 ? server->len : 1000);
+	}
+}
+
+static void answer(const struct bad_server *server, unsigned int flaws, unsigned int number, int fd)
+{
+	const char *etag = number > 1 && flaws & CHANGED ? "\"two\"" : "\"one\"";
+	bool first = number == 1;
+	struct request request;
+	size_t start = 0;
+	char head[1024];
+	int n;
+
+	if (!read_request(fd, &request))
+		return;
+	if (flaws & HANG) {
+		wait_for_close(fd);
+		return;
+	}
+	if (flaws & GARBAGE) {
+		(void)send_bytes(fd, "220 mail.example.com ESMTP\r\n", 28);
+		return;
+	}
+	if (flaws & REDIRECT || (number == 2 && flaws & BUSY)) {
+		n = snprintf(head, sizeof(head),
+			"HTTP/1.1 %s\r\nLocation: %s\r\nContent-Length: 0\r\nConnection: "
+			"close\r\n\r\n",
+			flaws & REDIRECT ? "302 Found" : "503 Busy", server->argument);
+		(void)send_bytes(fd, head, (size_t)n);
+		return;
+	}
+	if (request.ranged && !(flaws & NO_RANGES) && request.start < server->len &&
+		(!request.if_range[0] || strcmp(request.if_range, etag) == 0))
+		start = request.start;
+	n = snprintf(head, sizeof(head), "HTTP/1.1 %s\r\nETag: %s\r\nConnection: close\r\n%s%s%s",
+		start ? "206 Partial Content" : "200 OK", etag,
+		flaws & REFUSED ? "Accept-Ranges: none\r\n" : "",
+		flaws & NO_RANGES ? "" : "Accept-Ranges: bytes\r\n",
+		flaws & ENCODED ? "Content-Encoding: gzip\r\n" : "");
+	if (start)
+		n += snprintf(head + n, sizeof(head) - (size_t)n,
+			"Content-Range: bytes %zu-%zu/%zu\r\n", start + (flaws & WRONG ? 1 : 0),
+			server->len - 1, server->len);
+	if (flaws & CHUNKED)
+		n += snprintf(head + n, sizeof(head) - (size_t)n, "Transfer-Encoding: chunked\r\n");
+	else if (!(flaws & CLOSE))
+		n += snprintf(head + n, sizeof(head) - (size_t)n, "Content-Length: %zu\r\n",
+			server->len - start);
+	n += snprintf(head + n, sizeof(head) - (size_t)n, "\r\n");
+	if (send_bytes(fd, head, (size_t)n))
+		send_body(server, flaws, first, start, fd);
+}
+
+int bad_server_listen(unsigned int *ret_port)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -1;
+	if (bind(fd, (struct sockaddr *)&address, len) < 0 || listen(fd, 8) < 0 ||
+		getsockname(fd, (struct sockaddr *)&address, &len) < 0) {
+		(void)close(fd);
+		return -1;
+	}
+	*ret_port = ntohs(address.sin_port);
+	return fd;
+}
+
+void bad_server_run(const struct bad_server *server, int fd)
+{
+	size_t mode = 0;
+
+	while (mode < ARRAY_LEN(MODES) && strcmp(MODES[mode].name, server->mode) != 0)
+		mode++;
+	if (mode == ARRAY_LEN(MODES))
+		return;
+	for (unsigned int number = 1;; number++) {
+		int connection = accept(fd, NULL, NULL);
+
+		if (connection < 0)
+			continue;
+		answer(server, MODES[mode].flaws, number, connection);
+		(void)close(connection);
+	}
+}
