@@ -10,6 +10,7 @@
 
 #define WRITE_SIZE  (1u << 20)
 #define WINDOW_SIZE (WRITE_SIZE + INDEX_CHUNK_MAX + MEM_BLOCK)
+#define BOUNCE_SIZE (INDEX_CHUNK_MAX + 2 * MEM_BLOCK)
 
 /* The window holds image bytes [base, base + fill). fill 0: nothing is pending, and base is the
  * position rounded down to a block. Everything before base is in the slot, except the first block,
@@ -22,7 +23,7 @@ struct writer {
 	size_t fill;
 	uint8_t *window;
 	uint8_t *first; /* MEM_BLOCK bytes */
-	uint8_t *bounce; /* MEM_BLOCK bytes, for unaligned reads */
+	uint8_t *bounce; /* BOUNCE_SIZE bytes, for unaligned reads */
 	uint64_t written;
 };
 
@@ -46,7 +47,7 @@ int writer_new(struct blockdev *slot, uint64_t image_size, struct writer **ret, 
 	if (mem_alloc_aligned(MEM_BLOCK, &p, err) < 0)
 		return -1;
 	writer->first = p;
-	if (mem_alloc_aligned(MEM_BLOCK, &p, err) < 0)
+	if (mem_alloc_aligned(BOUNCE_SIZE, &p, err) < 0)
 		return -1;
 	writer->bounce = p;
 	*ret = steal_ptr(&writer);
@@ -188,9 +189,26 @@ static int read_block(struct writer *writer, uint64_t block, const uint8_t **ret
 	return 0;
 }
 
+/* Wholly on the medium: one read, not one for each block. */
+static bool is_on_medium(const struct writer *writer, uint64_t start, uint64_t end)
+{
+	return start >= MEM_BLOCK && end - start <= BOUNCE_SIZE &&
+	       (writer->fill == 0 || end <= writer->base);
+}
+
 int writer_read(struct writer *writer, uint64_t off, uint8_t *buf, size_t len, struct err *err)
 {
+	uint64_t start = off & ~(uint64_t)(MEM_BLOCK - 1);
+	uint64_t end = round_up(off + len, MEM_BLOCK);
+
 	assert(off + len <= writer->position);
+	if (is_on_medium(writer, start, end)) {
+		if (blockdev_pread(
+			    writer->slot, writer->bounce, (size_t)(end - start), start, err) < 0)
+			return -1;
+		memcpy(buf, writer->bounce + (off - start), len);
+		return 0;
+	}
 	while (len > 0) {
 		uint64_t block = off & ~(uint64_t)(MEM_BLOCK - 1);
 		size_t within = (size_t)(off - block);
