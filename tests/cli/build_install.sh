@@ -33,7 +33,7 @@ ok "make install PREFIX=/usr" make -s -C "$top" B="$build" -o all STRIP="$strip"
 for file in bin/abide bin/abide-image share/man/man1/abide.1 share/man/man1/abide-image.1 \
 	share/man/man5/abide-system.conf.5 share/bash-completion/completions/abide \
 	share/bash-completion/completions/abide-image lib/sysusers.d/abide.conf \
-	lib/systemd/system/abide-confirm.service share/abide/grub/grub.cfg; do
+	lib/systemd/system/abide-confirm.service libexec/abide/abide-carrier share/abide/grub/grub.cfg; do
 	ok "/usr/$file" test -s "$dest/usr/$file"
 done
 ok "/etc/init.d/abide-confirm can be run" test -x "$dest/etc/init.d/abide-confirm"
@@ -46,6 +46,15 @@ ok "the installed abide runs" grep -q "^abide $(cat "$top/updater/VERSION")" "$d
 "$dest/usr/bin/abide-image" --version >"$dest/version" || true
 ok "the installed abide-image runs" \
 	grep -q "^abide-image $(cat "$top/updater/VERSION")" "$dest/version"
+# The carrier is found where it is installed: nothing of the build is beside it.
+if ABIDE="$dest/usr/bin/abide" ABIDE_IMAGE="$dest/usr/bin/abide-image" \
+	sh "$top/tests/cli/install.sh" >"$dest/story" 2>&1; then
+	echo "ok - a whole update with the installed programs"
+else
+	echo "not ok - a whole update with the installed programs"
+	sed 's/^/# /' "$dest/story" | grep -v '^# ok'
+	failed=1
+fi
 size=$(stat -c %s "$dest/usr/bin/abide")
 ok "abide is $size bytes, at most $size_limit" test "$size" -le "$size_limit"
 
