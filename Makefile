@@ -52,11 +52,13 @@ TEST_SUPPORT_SRC := $(filter-out $(TEST_MAIN_SRC),$(wildcard tests/*.c))
 TOOL_SRC := $(wildcard tests/tools/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 QEMU_SRC := $(wildcard qemu/*.c)
+QEMU_MAIN_SRC := qemu/demo.c qemu/test_update.c
+QEMU_SUPPORT_SRC := $(filter-out $(QEMU_MAIN_SRC),$(QEMU_SRC))
 ALL_SRC := $(PROGRAM_SRC) $(CARRIER_SRC) $(LIBRARY_SRC) $(IMAGE_MAIN_SRC) $(IMAGE_SRC) $(TEST_MAIN_SRC) \
 	$(TEST_SUPPORT_SRC) $(TOOL_SRC) $(FUZZ_SRC) $(QEMU_SRC)
 BUILD_TIME_SRC := $(shell grep -ls ABIDE_BUILD_TIME $(ALL_SRC))
 HEADERS := $(wildcard updater/*.h updater/carrier/*.h bootloader-hooks/*.h bootloader-hooks/*/*.h \
-	image/*.h tests/*.h tests/fuzz/*.h)
+	image/*.h tests/*.h tests/fuzz/*.h qemu/*.h)
 # Every file of the source that starts with a shell's name.
 SCRIPTS = $(shell git -c safe.directory='*' ls-files --cached --others --exclude-standard | \
 	xargs awk 'FNR == 1 && /^\#!.*sh$$/ { print FILENAME }; { nextfile }')
@@ -131,6 +133,15 @@ $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/libimage.a $(B)/libabide.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -fsanitize=fuzzer -pie $(LDFLAGS) $^ $(HOST_LIBS) -o $@
 
+$(B)/qemu/demo: $(B)/obj/qemu/demo.o $(call objects,$(QEMU_SUPPORT_SRC)) $(B)/libabide.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(DEVICE_LIBS) -o $@
+
+$(B)/qemu/test_update: $(B)/obj/qemu/test_update.o $(call objects,$(QEMU_SUPPORT_SRC)) \
+		$(B)/libabide.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(DEVICE_LIBS) $(CMOCKA_LIBS) -o $@
+
 .PHONY: tests tools fuzzers
 tests: $(TESTS) $(TOOLS)
 tools: $(TOOLS)
@@ -149,6 +160,16 @@ SUB := $(MAKE) --no-print-directory
 BUILD := $(SUB) -s -k -j$(JOBS)
 build = built=0; $(BUILD) $(1) || built=$$?;
 RUN := tests/run.sh -b $$built -j $(JOBS)
+
+# ---- the demonstration (qemu/README.md) ----
+
+.PHONY: demo
+#: demo         a virtual device that updates, fails and goes back, as a story (as root, 3 minutes)
+demo:
+	@tests/deps.sh build qemu
+	@$(SUB) -s -j$(JOBS) all build/qemu/demo
+	@qemu/releases.sh build/abide build/abide-image build/qemu build/cache
+	@build/qemu/demo build/qemu
 
 # ---- testing (tests/README.md) ----
 
@@ -197,8 +218,9 @@ fuzz-replay: test-fuzz-replay
 
 #: test-qemu    virtual devices that boot, update, break and revert (qemu/README.md)
 test-qemu:
-	@$(call build,all) \
-	ABIDE_BUILD=$(CURDIR)/build $(RUN) -j 1 -t 1200 qemu $(wildcard qemu/scenario*.sh)
+	@$(call build,all build/qemu/test_update) \
+	qemu/releases.sh build/abide build/abide-image build/qemu build/cache faults >/dev/null; \
+	ABIDE_BUILD=$(CURDIR)/build $(RUN) -j 1 -t 1200 qemu build/qemu/test_update
 
 #: test-valgrind  the units under valgrind
 # Left out: what would see valgrind instead of itself (a system call filter, a child's descriptors
