@@ -28,7 +28,7 @@ keys() {
 }
 
 image() { # NAME VERSION FAULT
-	newer "$out/images/$1" "$abide" "$rootfs" "$here/../updater/init" "$out/pki/root.pem" ||
+	newer "$out/images/$1" "$abide" "$abide-carrier" "$rootfs" "$here/../updater/init" "$out/pki/root.pem" ||
 		"$rootfs/build.sh" -o "$out/images/$1" -v "$2" -a "$abide" -t "$out/pki/root.pem" \
 			-c "$cache" -f "$3"
 }

@@ -58,7 +58,9 @@ done
 carrier=$(dirname "$abide")/abide-carrier
 install -m 755 -s "$abide" "$root/usr/bin/abide"
 install -D -m 755 -s "$carrier" "$root/usr/libexec/abide/abide-carrier"
-ldd "$abide" "$carrier" | sed -n -e 's/^.* => \(\/[^ ]*\) .*$/\1/p' -e 's/^[[:space:]]*\(\/[^ ]*\) (.*$/\1/p' |
+ldd "$abide" "$carrier" |
+	sed -n -e 's/^.* => \(\/[^ ]*\) .*$/\1/p' \
+		-e 's/^[[:space:]]*\(\/[^ ]*\) (.*$/\1/p' | sort -u |
 	while read -r library; do
 		mkdir -p "$root${library%/*}"
 		install -m 755 "$(readlink -f "$library")" "$root$library"
