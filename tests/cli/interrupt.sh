@@ -15,14 +15,16 @@ truncate -s %4096 "$work/image-2"
 bundle 2 2.0 "$work/image-2"
 bundle_size=$(stat -c %s "$work/2.abide")
 running=$(slot_print a)
-# A copy with a path of its own: its processes can be told from others'.
-cp "$ABIDE" "$work/abide"
+# Copies with a path of their own: their processes can be told from others'.
+cp "$ABIDE" "$(dirname "$ABIDE")/abide-carrier" "$work"
 ABIDE=$work/abide
 sleep_a_bit() { sleep 0.1; }
 
-processes() { # of the copy
+processes() { # of the copies
 	for exe in /proc/[0-9]*/exe; do
-		[ "$(readlink "$exe" 2>/dev/null)" != "$work/abide" ] || echo "$exe"
+		case $(readlink "$exe" 2>/dev/null) in
+		"$work"/abide*) echo "$exe" ;;
+		esac
 	done
 }
 
@@ -38,6 +40,9 @@ none_left() {
 # An install that reads from a pipe which stops half-way, and stays open.
 mkfifo "$work/pipe"
 start_stuck_install() {
+	truncate -s 0 "$work/rootfs-b"
+	truncate -s 48M "$work/rootfs-b"
+	grubenv A 1 0 0 0
 	{
 		head -c "$((bundle_size / 2))" "$work/2.abide"
 		exec sleep 60
@@ -98,9 +103,6 @@ check "less was written than the whole" [ "$(field written)" -lt 28000000 ]
 expect 0 "verify" abide verify
 
 # ---- SIGTERM ----
-truncate -s 0 "$work/rootfs-b"
-truncate -s 48M "$work/rootfs-b"
-grubenv A 1 0 0 0
 start_stuck_install
 holder=$(sed -n 's/.*as process \([0-9]*\) since.*/\1/p' "$work/run/lock")
 kill -TERM "$holder"
