@@ -8,6 +8,7 @@
  *	- GRUB, by its model, finds a valid environment and boots a group whose every slot is sealed,
  *	  with one artifact, byte for byte a release that somebody signed;
  *	- no other group may boot either unless that holds for it;
+ *	- any slot that says it is sealed is, and has the signed header that proves it;
  *	- had GRUB lost both copies of the environment, it would load only a whole image;
  *	- the group that ran during the cut is untouched, byte by byte.
  * And in many (all whole ones, every RERUN_EVERY-th of the others):
@@ -295,6 +296,7 @@ struct sweep {
 	size_t visited;
 	size_t rerun;
 	size_t booted[GROUP_COUNT];
+	size_t loaded[GROUP_COUNT]; /* without an environment */
 	const char *what; /* the state at hand */
 };
 
@@ -336,21 +338,53 @@ static const struct release *release_in(
 	return NULL;
 }
 
-static void assert_known(const struct sweep *sweep, struct recorder *rec, enum group group)
+static bool has_header(struct recorder *rec, size_t class, enum group group)
+{
+	struct blockdev *dev = recorder_open(rec, slot_number(class, group));
+	const struct seal seal = seal_of(rec, class, group);
+	struct header header = {0};
+	struct err err;
+	bool found = seal_read_header(dev, &seal, &header, &err) == 0;
+
+	header_finish(&header);
+	blockdev_close(&dev);
+	return found;
+}
+
+/* A slot that says it is sealed is, byte for byte, whatever may boot; and it can prove it. */
+static void assert_seals_are_true(const struct sweep *sweep, struct recorder *rec)
 {
 	for (size_t i = 0; i < sweep->classes; i++) {
-		const struct seal seal = seal_of(rec, i, group);
-		const struct release *release = release_in(sweep, rec, i, group);
+		for (enum group g = GROUP_A; g < GROUP_COUNT; g++) {
+			const struct seal seal = seal_of(rec, i, g);
+			const struct release *release = release_in(sweep, rec, i, g);
 
-		if (seal.state != SEAL_SEALED || !release ||
-			!digest_equal(&release->id, &seal.artifact) ||
-			release != release_in(sweep, rec, 0, group))
-			fail_msg("%s: %s: group %s may boot, but its slot '%s' is %s",
+			if (seal.state != SEAL_SEALED)
+				continue;
+			if (!release || !digest_equal(&release->id, &seal.artifact))
+				fail_msg("%s: %s: slot '%s.%s' is sealed with something else",
+					sweep->scenario->name, sweep->what, CLASS_SIZES[i].name,
+					group_name(g));
+			if (!has_header(rec, i, g))
+				fail_msg("%s: %s: slot '%s.%s' is sealed without its header",
+					sweep->scenario->name, sweep->what, CLASS_SIZES[i].name,
+					group_name(g));
+		}
+	}
+}
+
+static void assert_known(const struct sweep *sweep, struct recorder *rec, enum group group)
+{
+	const struct seal first = seal_of(rec, 0, group);
+
+	for (size_t i = 0; i < sweep->classes; i++) {
+		const struct seal seal = seal_of(rec, i, group);
+
+		if (seal.state != SEAL_SEALED || !digest_equal(&seal.artifact, &first.artifact))
+			fail_msg("%s: %s: group %s may boot, but its slot '%s' is not sealed%s",
 				sweep->scenario->name, sweep->what, group_name(group),
 				CLASS_SIZES[i].name,
-				seal.state != SEAL_SEALED ? "not sealed"
-				: release                 ? "sealed with something else"
-							  : "none of the releases");
+				seal.state == SEAL_SEALED ? " with the same artifact" : "");
 	}
 }
 
@@ -375,26 +409,32 @@ static enum group reboot(struct sweep *sweep, struct recorder *rec)
 	return picked;
 }
 
+static bool is_first_block(const struct sweep *sweep, const uint8_t *block)
+{
+	for (unsigned int i = 0; i < RELEASES; i++) {
+		const struct bytes *image = &lab.releases[sweep->classes - 1][i].images[0];
+
+		if (memcmp(block, image->data, MEM_BLOCK) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Both copies of the environment lost as well: GRUB loads the first kernel it can, a before b, and
  * an image without its first block is none. What it loads must be whole. A first block that was
  * itself torn is left out: that would be a third misfortune. */
-static void assert_loads_only_whole_images(const struct sweep *sweep, struct recorder *rec)
+static void assert_loads_only_whole_images(struct sweep *sweep, struct recorder *rec)
 {
 	for (enum group g = GROUP_A; g < GROUP_COUNT; g++) {
-		const uint8_t *first = recorder_content(rec, slot_number(0, g));
-		bool torn = false;
-
-		if (mem_is_zero(first, MEM_BLOCK))
-			continue;
-		for (size_t at = 0; at < MEM_BLOCK; at += RECORDER_SECTOR)
-			torn = torn || mem_is_zero(first + at, RECORDER_SECTOR);
-		if (torn)
+		if (!is_first_block(sweep, recorder_content(rec, slot_number(0, g))))
 			continue;
 		if (!release_in(sweep, rec, 0, g))
 			fail_msg("%s: %s: the image in group %s is not whole, yet would load",
 				sweep->scenario->name, sweep->what, group_name(g));
+		sweep->loaded[g]++;
 		return;
 	}
+	fail_msg("%s: %s: neither group would load", sweep->scenario->name, sweep->what);
 }
 
 static void assert_running_untouched(const struct sweep *sweep, struct recorder *rec)
@@ -468,6 +508,7 @@ static void check(struct recorder *after, const char *what, void *arg)
 	sweep->what = what;
 	sweep->visited++;
 	assert_running_untouched(sweep, after);
+	assert_seals_are_true(sweep, after);
 	assert_loads_only_whole_images(sweep, after);
 	/* A whole state is also what a killed process leaves, without a reboot. */
 	if (whole && sweep->scenario->command != run_revert)
