@@ -47,13 +47,18 @@ static void catch_signals(void)
 	/* A second one kills: safe at any point, only less tidy. */
 	struct sigaction stop = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	struct sigaction normal = {.sa_handler = SIG_DFL};
 
 	(void)sigemptyset(&stop.sa_mask);
 	(void)sigemptyset(&ignore.sa_mask);
-	(void)sigaction(SIGINT, &stop, NULL); /* these three cannot fail */
+	(void)sigemptyset(&normal.sa_mask);
+	(void)sigaction(SIGINT, &stop, NULL); /* these four cannot fail */
 	(void)sigaction(SIGTERM, &stop, NULL);
 	/* Nobody who stops reading our progress stops an install. */
 	(void)sigaction(SIGPIPE, &ignore, NULL);
+	/* If whoever started us ignores this one, so do we, and no health check's exit status could
+	 * be told: a healthy group would be reverted. */
+	(void)sigaction(SIGCHLD, &normal, NULL);
 }
 
 /* With 0, 1 or 2 closed the next open() gets that number: what is printed would go into a slot. */

@@ -21,9 +21,9 @@ static int print_row(void *arg, uint64_t number, const char *line)
 		ui_say("%5" PRIu64 "  no line of abide; see 'abide log --verify'\n", number);
 		return 0;
 	}
-	ui_say("%5" PRIu64 "  %-20s  %-16s %-1s  %-12s %-8.8s  %s\n", row.seq, row.time, row.event,
+	ui_say("%5" PRIu64 "  %-20s  %-16s %-1s  %-12s %-8.8s%s%s\n", row.seq, row.time, row.event,
 		row.group[0] ? row.group : "-", row.version[0] ? row.version : "-",
-		row.artifact[0] ? row.artifact : "-", row.why);
+		row.artifact[0] ? row.artifact : "-", row.why[0] ? "  " : "", row.why);
 	ui_block("       | ", row.output, false);
 	return 0;
 }

@@ -101,7 +101,7 @@ void ui_progress_format(const char *what, uint64_t done, uint64_t total, uint64_
 	char numbers[96], bar[WIDTH_MAX + 1] = "", eta[16];
 	size_t used;
 
-	format_eta(total - done, bytes_per_second, eta, sizeof(eta));
+	format_eta(done < total ? total - done : 0, bytes_per_second, eta, sizeof(eta));
 	(void)snprintf(numbers, sizeof(numbers), "%3u%%  %.1f/%.1f MiB  %.1f MiB/s  ETA %s",
 		percent, (double)done / MIB, (double)total / MIB, (double)bytes_per_second / MIB,
 		eta);

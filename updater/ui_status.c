@@ -70,16 +70,20 @@ static void print_rejected(const struct device *device, const struct device_view
 
 /* ---- the groups ---- */
 
-static void describe_boot(const struct boot_group *group, bool running_trial, char *ret, size_t cap)
+static void describe_boot(const struct boot_group *group, bool runs_on_trial, char *ret, size_t cap)
 {
+	const char *plural = group->tries == 1 ? "y" : "ies";
+
 	if (group->good)
 		(void)snprintf(ret, cap, "good");
-	else if (running_trial)
-		(void)snprintf(ret, cap, "trial, %" PRIu32 " more tries", group->tries);
+	else if (runs_on_trial && group->tries == 0)
+		(void)snprintf(ret, cap, "trial, the last try");
+	else if (runs_on_trial)
+		(void)snprintf(ret, cap, "trial, %" PRIu32 " more tr%s", group->tries, plural);
 	else if (group->bad)
 		(void)snprintf(ret, cap, "bad");
 	else if (group->tries)
-		(void)snprintf(ret, cap, "trial, %" PRIu32 " tries", group->tries);
+		(void)snprintf(ret, cap, "trial, %" PRIu32 " tr%s", group->tries, plural);
 	else
 		(void)snprintf(ret, cap, "-");
 }
