@@ -24,12 +24,11 @@ static const struct {
 	{"disk", cmd_disk, "make a factory disk from a bundle"},
 };
 
-static volatile sig_atomic_t interrupted; /* set by the handler alone */
+static volatile sig_atomic_t interrupted; /* the signal; set by the handler alone */
 
 static void on_signal(int signal)
 {
-	(void)signal;
-	interrupted = 1;
+	interrupted = signal;
 }
 
 const volatile sig_atomic_t *command_interruptible(void)
@@ -87,7 +86,8 @@ int command_usage(char **argv, const char *fmt, ...)
 int command_fail(char **argv, const struct err *err)
 {
 	(void)fprintf(stderr, "%s: %s\n", argv[0], err->msg);
-	return err_exit_code(err->code);
+	/* As a shell would say it of a program that the signal had ended. */
+	return err->code == FAIL_INTERRUPTED ? 128 + interrupted : err_exit_code(err->code);
 }
 
 int command_done(char **argv)

@@ -170,7 +170,7 @@ sleep 1
 kill -TERM $packer
 status=0
 wait $packer || status=$?
-check "SIGTERM stops it with status 130" test $status -eq 130
+check "SIGTERM stops it with status 143" test $status -eq 143
 check "nothing is left" only "$work/b" os.abide
 mkdir "$work/disk"
 if mount -t tmpfs -o size=1m none "$work/disk" 2>/dev/null; then
