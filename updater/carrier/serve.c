@@ -187,14 +187,17 @@ static int read_stores(struct session *session, struct err *err)
 		CLEANUP(bytes_finish) struct bytes store = {0};
 		struct member member;
 		uint64_t size = le64_get(image->raw.data + 16);
+		uint64_t store_size;
 
 		if (next_member(session, MEMBER_KIND_STORE, &member, err) < 0)
 			return -1;
 		if (index_parse(&image->raw, size, &image->index, err) < 0)
 			return err_wrap(err, "'%s': '%s%s'", session->source->name, image->class,
 				MEMBER_INDEX_SUFFIX);
-		if (container_read_all(session->container, &member, MEMBER_STORE_MAX, &store, err) <
-			0)
+		/* The limit before any memory is given for it. */
+		store_size =
+			STORE_HEADER_LEN + (uint64_t)STORE_RECORD_LEN * index_count(image->index);
+		if (container_read_all(session->container, &member, store_size, &store, err) < 0)
 			return -1;
 		if (store_parse(&store, image->index, &image->store, err) < 0)
 			return err_wrap(err, "'%s': '%s'", session->source->name, member.name);
