@@ -5,30 +5,29 @@ set -eu
 cfg=$(dirname "$0")/../../bootloader-hooks/grub/grub.cfg
 failed=0
 
-check() { # what command...
-	what=$1
-	shift
-	if "$@"; then
-		echo "ok - $what"
+report() { # status what
+	if [ "$1" -eq 0 ]; then
+		echo "ok - $2"
 	else
-		echo "not ok - $what"
+		echo "not ok - $2"
 		failed=1
 	fi
 }
 
-ends_in_reboot() {
-	[ "$(sed '/^[[:space:]]*$/d' "$cfg" | tail -n 1)" = reboot ]
-}
-
-no_menu() {
-	! grep -Eq '^[[:space:]]*(menuentry|submenu|read|normal)([[:space:]]|$)' "$cfg"
-}
-
 if command -v grub-script-check >/dev/null; then
-	check "grub.cfg parses" grub-script-check "$cfg"
+	status=0
+	grub-script-check "$cfg" || status=1
+	report $status "grub.cfg parses"
 else
 	echo "ok - grub.cfg parses # SKIP no grub-script-check"
 fi
-check "grub.cfg ends in a reboot" ends_in_reboot
-check "grub.cfg has no menu and asks nothing" no_menu
+
+status=0
+[ "$(sed '/^[[:space:]]*$/d' "$cfg" | tail -n 1)" = reboot ] || status=1
+report $status "grub.cfg ends in a reboot"
+
+status=0
+! grep -En '^[[:space:]]*(menuentry|submenu|read|normal)([[:space:]]|$)' "$cfg" || status=1
+report $status "grub.cfg has no menu and asks nothing"
+
 exit $failed
