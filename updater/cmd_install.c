@@ -57,7 +57,7 @@ static void print_result(const struct cmd *cmd, const struct install_result *res
 	bool runs = result->group == cmd->device.booted;
 	char id[UI_ID_MAX];
 
-	ui_say("%s %s ", result->version, ui_id(&result->artifact, id));
+	ui_say("release %s (%s) ", result->version, ui_id(&result->artifact, id));
 	switch (result->action) {
 	case PLAN_NOTHING:
 		ui_say(runs ? "runs already, in group %s: nothing to do\n"

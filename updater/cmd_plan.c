@@ -43,7 +43,7 @@ static void print_plan(const struct install_plan *plan)
 	const struct manifest *manifest = plan->manifest;
 	char id[UI_ID_MAX];
 
-	ui_say("%s %s: %s\n", manifest->version, ui_id(&plan->artifact, id),
+	ui_say("release %s (%s): %s\n", manifest->version, ui_id(&plan->artifact, id),
 		plan->refused ? "it would be refused" : explain(plan));
 	for (size_t i = 0; i < plan->verdict.count; i++)
 		ui_say("  %-4s %-16s %s\n", plan->verdict.checks[i].ok ? "ok" : "NOT",

@@ -43,7 +43,7 @@ check "plan has changed nothing" \
 # ---- from a path ----
 running=$(slot_print a)
 expect 0 "install from a path" abide install "$work/2.abide"
-said "it says where to" '^2\.0 [0-9a-f]{8} is installed in group b and activated'
+said "it says where to" '^release 2\.0 \([0-9a-f]{8}\) is installed in group b and activated'
 check "the slot has the image's digest by hand" \
 	[ "$(head -c "$size" "$work/rootfs-b" | sha256sum)" = "$(sha256sum <"$work/image-2")" ]
 check "the running group was not touched" [ "$running" = "$(slot_print a)" ]

@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck disable=SC2016 # sh -c expands them
 # memory: installing 2 GiB takes no more than installing little: under 16 MiB plus the index, for the
 # installer and for its carrier, from a file and from standard input.
 
