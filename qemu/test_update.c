@@ -155,11 +155,11 @@ static void test_update__power_cut_in_install_boots_and_goes_on(void **state)
 
 	(void)state;
 	must(rig_begin_slow_install(&rig, "release-2", &err), &err);
-	must(vm_wait_output(rig.vm, " 50%", 120, &err), &err);
+	sleep(4); /* of the twelve that it takes */
 	rig_cut_power(&rig);
 	must(rig_power_on(&rig, "1.0.0", &err), &err);
 	must(rig_status(&rig, CUT, &err), &err);
-	must(rig_install(&rig, "--json", "release-2", 0, &err), &err);
+	must(rig_install(&rig, "", "release-2", 0, &err), &err);
 	must(rig_run(&rig, 0, &err, "abide verify b"), &err);
 	must(rig_order_reboot(&rig, &err), &err);
 	must(rig_wait_up(&rig, "2.0.0", &err), &err);
@@ -168,9 +168,10 @@ static void test_update__power_cut_in_install_boots_and_goes_on(void **state)
 
 static void test_update__corrupt_grubenv_boots_from_the_spare_and_says_so(void **state)
 {
-	static const char *const EXPECTED[] = {
-		"\"state\":\"idle\",\"booted\":\"a\"", "\"boot_note\":\"", "grubenv", NULL};
-	static const char *const HEALED[] = {"\"state\":\"activated\"", "\"boot_note\":null", NULL};
+	static const char *const CORRUPT[] = {"\"state\":\"idle\",\"booted\":\"a\"",
+		"\"boot_note\":\"read", "grubenv.spare", NULL};
+	static const char *const HEALED[] = {
+		"\"state\":\"idle\",\"booted\":\"a\"", "\"boot_note\":null", NULL};
 	struct err err = {0};
 
 	(void)state;
@@ -178,11 +179,11 @@ static void test_update__corrupt_grubenv_boots_from_the_spare_and_says_so(void *
 		     "dd if=/dev/urandom of=/boot/efi/grub/grubenv bs=1024 count=1 conv=notrunc "
 		     "&& sync"),
 		&err);
+	must(rig_status(&rig, CORRUPT, &err), &err);
 	must(rig_order_reboot(&rig, &err), &err);
 	must(rig_wait_up(&rig, "1.0.0", &err), &err);
 	assert_true(vm_seen(rig.vm, "grubenv is not usable: trying its spare copy"));
-	must(rig_status(&rig, EXPECTED, &err), &err);
-	must(rig_install(&rig, "", "release-2", 0, &err), &err);
+	/* The confirmation at the end of the boot has written both copies anew. */
 	must(rig_status(&rig, HEALED, &err), &err);
 }
 
