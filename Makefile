@@ -64,7 +64,11 @@ SCRIPTS = $(shell git -c safe.directory='*' ls-files --cached --others --exclude
 	xargs awk 'FNR == 1 && /^\#!.*sh$$/ { print FILENAME }; { nextfile }')
 
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
-TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_MAIN_SRC))
+# The slowest first, so that no core waits for them at the end.
+SLOW_TESTS := sweep grub_cfg bundle container disk signer carrier install extract
+TESTS := $(patsubst tests/%.c,$(B)/tests/%,\
+	$(foreach name,$(SLOW_TESTS),$(filter tests/test_$(name).c,$(TEST_MAIN_SRC))) \
+	$(filter-out $(SLOW_TESTS:%=tests/test_%.c),$(TEST_MAIN_SRC)))
 TOOLS := $(patsubst tests/tools/%.c,$(B)/tests/tools/%,$(TOOL_SRC))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 
