@@ -1,6 +1,7 @@
 /* carrier: the real child over files and pipes; and children that crash, hang, lie, or flood. */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -438,6 +440,96 @@ static void test_carrier__interruption_ends_a_wait(void **state)
 	assert_int_equal(status, -1);
 	assert_int_equal(err.code, FAIL_INTERRUPTED);
 	assert_true(time(NULL) - start < 10);
+}
+
+static void test_carrier__works_without_root(void **state)
+{
+	const char *path = write_sample(*state);
+	struct carrier_options options = {0};
+	struct err err = {0};
+	int status;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip(); /* then all the other tests have shown it */
+	(void)chmod(((struct scratch *)*state)->dir, 0755);
+	(void)chmod(path, 0644);
+	pid = fork();
+	if (pid == 0) {
+		if (setgroups(0, NULL) < 0 || setresgid(65534, 65534, 65534) < 0 ||
+			setresuid(65534, 65534, 65534) < 0)
+			_exit(3);
+		if (session(path, &options, &err) == 0)
+			_exit(0);
+		_exit(strstr(err.msg, "there is no 'abide-carrier'") ? 77 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip(); /* a build directory that nobody else may look into */
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* The only child of a process; 0 if it has none yet. */
+static pid_t child_of(pid_t parent)
+{
+	CLEANUP(bytes_finish) struct bytes text = {0};
+	char path[64];
+	struct err err;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)parent, (int)parent);
+	if (fs_read_file(path, 4096, &text, &err) < 0)
+		return 0;
+	return (pid_t)strtol((char *)text.data, NULL, 10);
+}
+
+/* Or dead, and not yet reaped by whoever inherited it. */
+static bool is_gone(pid_t pid)
+{
+	CLEANUP(bytes_finish) struct bytes text = {0};
+	const char *name_end;
+	char path[64];
+	struct err err;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (fs_read_file(path, 4096, &text, &err) < 0)
+		return true;
+	name_end = strrchr((char *)text.data, ')');
+	return !name_end || name_end[2] == 'Z';
+}
+
+static void test_carrier__does_not_outlive_the_installer(void **state)
+{
+	const struct timespec slice = {.tv_nsec = 20 * 1000 * 1000};
+	struct carrier_options options = {0};
+	struct err err = {0};
+	pid_t carrier = 0;
+	pid_t installer;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	installer = fork();
+	if (installer == 0) {
+		(void)dup2(fds[0], STDIN_FILENO);
+		_exit(session("-", &options, &err) == 0);
+	}
+	for (int i = 0; i < 250 && carrier == 0; i++) {
+		carrier = child_of(installer);
+		(void)nanosleep(&slice, NULL);
+	}
+	assert_true(carrier > 0);
+	/* Time to get behind its sandbox, and to wait for bytes that never come. */
+	for (int i = 0; i < 10; i++)
+		(void)nanosleep(&slice, NULL);
+	assert_false(is_gone(carrier));
+	assert_int_equal(kill(installer, SIGKILL), 0);
+	assert_int_equal(waitpid(installer, NULL, 0), installer);
+	for (int i = 0; i < 250 && !is_gone(carrier); i++)
+		(void)nanosleep(&slice, NULL);
+	assert_true(is_gone(carrier));
+	(void)close(fds[0]);
+	(void)close(fds[1]);
 }
 
 /* ---- impostors ---- */
@@ -881,6 +973,8 @@ int main(void)
 		TEST(test_carrier__user_must_exist_and_be_nobody_important),
 		TEST(test_carrier__silent_standard_input_is_given_up),
 		TEST(test_carrier__interruption_ends_a_wait),
+		TEST(test_carrier__works_without_root),
+		TEST(test_carrier__does_not_outlive_the_installer),
 		TEST(test_carrier__honest_impostor_passes),
 		TEST(test_carrier__death_at_each_step),
 		TEST(test_carrier__hang_is_noticed),
