@@ -23,7 +23,7 @@
 #include "updater/err.h"
 #include "updater/mem.h"
 
-#define HTTP_BUFFER     (512u << 10)
+#define HTTP_BUFFER     (256u << 10)
 #define HTTP_URL_MAX    4096u
 #define HTTP_REASON_MAX 200u
 
