@@ -104,6 +104,23 @@ static void test_decode__two_frames_are_not_one(void **state)
 	expect_refused(f.frame_len + 1, PLAIN);
 }
 
+static void test_decode__two_frames_that_add_up_are_not_one(void **state)
+{
+	CLEANUP(compressor_free) struct compressor *compressor = NULL;
+	size_t first = 0;
+	size_t second = 0;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(compressor_new(3, &compressor, &err), 0);
+	assert_int_equal(compressor_run(compressor, f.plain, PLAIN / 2, f.frame, &first, &err), 0);
+	assert_int_equal(compressor_run(compressor, f.plain + PLAIN / 2, PLAIN / 2, f.frame + first,
+				 &second, &err),
+		0);
+	assert_true(first > 0 && second > 0);
+	expect_refused(first + second, PLAIN);
+}
+
 static void test_decode__skippable_frame_is_none(void **state)
 {
 	static const uint8_t SKIPPABLE[] = {0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4};
@@ -144,6 +161,7 @@ int main(void)
 		TEST(test_decode__less_than_promised),
 		TEST(test_decode__cut_anywhere),
 		TEST(test_decode__two_frames_are_not_one),
+		TEST(test_decode__two_frames_that_add_up_are_not_one),
 		TEST(test_decode__skippable_frame_is_none),
 		TEST(test_decode__other_bytes),
 		TEST(test_decode__flipped_bytes_stay_within_the_buffer),

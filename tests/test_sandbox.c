@@ -182,8 +182,24 @@ static int try_io_uring(void)
 
 /* ---- */
 
+/* How much of the sandbox there is. */
+enum depth {
+	WHOLE,
+	SAME_USER, /* as when the installer runs without root: who may open his own files */
+	FILTER, /* nothing but the list of system calls, as root */
+};
+
+static int enter(const struct sandbox *sandbox, enum depth depth, struct err *err)
+{
+	if (depth == FILTER)
+		return sandbox_filter(sandbox->network, err);
+	if (sandbox_drop(sandbox, err) < 0)
+		return -1;
+	return sandbox_close(sandbox, err);
+}
+
 /* Runs the attempt in a sandbox: DONE, an errno, or 1000 + the signal that ended it. */
-static int in_sandbox(bool network, bool change_user, attempt *try)
+static int in_sandbox(bool network, enum depth depth, attempt *try)
 {
 	struct sandbox sandbox = {.network = network, .parent = getpid()};
 	struct err err;
@@ -191,10 +207,10 @@ static int in_sandbox(bool network, bool change_user, attempt *try)
 	pid_t pid;
 
 	assert_int_equal(sandbox_find_user(NULL, &sandbox, &err), 0);
-	sandbox.change_user = sandbox.change_user && change_user;
+	sandbox.change_user = sandbox.change_user && depth == WHOLE;
 	pid = fork();
 	if (pid == 0) {
-		if (sandbox_drop(&sandbox, &err) < 0 || sandbox_close(&sandbox, &err) < 0) {
+		if (enter(&sandbox, depth, &err) < 0) {
 			(void)fprintf(stderr, "%s\n", err.msg);
 			_exit(BROKEN);
 		}
@@ -267,13 +283,13 @@ static bool has_landlock(void)
 	return syscall(SYS_landlock_create_ruleset, NULL, 0, 1) > 0;
 }
 
-static void run_all(bool network, bool change_user)
+static void run_all(bool network, enum depth depth)
 {
 	int failed = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(ATTEMPTS); i++) {
 		int expected = network ? ATTEMPTS[i].url : ATTEMPTS[i].file;
-		int got = in_sandbox(network, change_user, ATTEMPTS[i].try);
+		int got = in_sandbox(network, depth, ATTEMPTS[i].try);
 
 		if (network && ATTEMPTS[i].try == try_read_file && !has_landlock())
 			continue;
@@ -292,23 +308,28 @@ static void run_all(bool network, bool change_user)
 static void test_sandbox__file_source(void **state)
 {
 	(void)state;
-	run_all(false, true);
+	run_all(false, WHOLE);
 }
 
 static void test_sandbox__url_source(void **state)
 {
 	(void)state;
-	run_all(true, true);
+	run_all(true, WHOLE);
 }
 
-/* As when the installer runs without root: the user stays, who may open his own files. */
 static void test_sandbox__same_user(void **state)
 {
 	(void)state;
-	run_all(false, false);
+	run_all(false, SAME_USER);
 	if (!has_landlock())
 		skip();
-	run_all(true, false);
+	run_all(true, SAME_USER);
+}
+
+static void test_sandbox__filter_alone_keeps_files_closed(void **state)
+{
+	(void)state;
+	run_all(false, FILTER);
 }
 
 static int is_nobody(void)
@@ -321,7 +342,7 @@ static void test_sandbox__root_becomes_somebody_else(void **state)
 	(void)state;
 	if (geteuid() != 0)
 		skip();
-	assert_int_equal(in_sandbox(true, true, is_nobody), DONE);
+	assert_int_equal(in_sandbox(true, WHOLE, is_nobody), DONE);
 }
 
 static int has_no_groups(void)
@@ -355,7 +376,7 @@ static void test_sandbox__drop_leaves_no_rights(void **state)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 	/* And the call to ask for them is not there any more. */
-	assert_int_equal(in_sandbox(false, true, has_no_groups), KILLED);
+	assert_int_equal(in_sandbox(false, WHOLE, has_no_groups), KILLED);
 }
 
 static void test_sandbox__installer_that_is_gone_is_noticed(void **state)
@@ -380,6 +401,7 @@ int main(void)
 		TEST(test_sandbox__file_source),
 		TEST(test_sandbox__url_source),
 		TEST(test_sandbox__same_user),
+		TEST(test_sandbox__filter_alone_keeps_files_closed),
 		TEST(test_sandbox__root_becomes_somebody_else),
 		TEST(test_sandbox__drop_leaves_no_rights),
 		TEST(test_sandbox__installer_that_is_gone_is_noticed),
