@@ -33,7 +33,8 @@
 #define DONE   0 /* the attempt succeeded */
 #define BROKEN 200 /* the sandbox could not be set up */
 
-static const char *victim; /* a file others may read, and a block device */
+static const char *victim; /* a file others may read */
+static const char *newcomer; /* a path where anybody may make a file */
 static char device[256];
 
 /* Each returns DONE or an errno. */
@@ -56,7 +57,7 @@ static int try_write_file(void)
 
 static int try_create_file(void)
 {
-	return outcome(open("/tmp/abide-should-not-be", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	return outcome(open(newcomer, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
 }
 
 static int try_device(void)
@@ -114,8 +115,7 @@ static int try_mount(void)
 
 static int try_mknod(void)
 {
-	return outcome(syscall(
-		SYS_mknodat, AT_FDCWD, "/tmp/abide-should-not-be", S_IFBLK | 0600, makedev(7, 0)));
+	return outcome(syscall(SYS_mknodat, AT_FDCWD, newcomer, S_IFBLK | 0600, makedev(7, 0)));
 }
 
 static int try_unlink(void)
@@ -269,7 +269,8 @@ static int setup(void **state)
 	scratch = *state;
 	/* Readable for all: only the sandbox stands before it. */
 	victim = scratch_file(scratch, "victim", 100);
-	(void)chmod(scratch->dir, 0755);
+	newcomer = scratch_path(scratch, "newcomer");
+	(void)chmod(scratch->dir, 0777);
 	(void)chmod(victim, 0644);
 	(void)snprintf(device, sizeof(device), "/dev/loop0");
 	if (glob("/dev/[vs]d?", 0, NULL, &found) == 0)
@@ -302,7 +303,7 @@ static void run_all(bool network, enum depth depth)
 	}
 	assert_int_equal(failed, 0);
 	assert_int_equal(access(victim, F_OK), 0);
-	assert_int_equal(access("/tmp/abide-should-not-be", F_OK), -1);
+	assert_int_equal(access(newcomer, F_OK), -1);
 }
 
 static void test_sandbox__file_source(void **state)
