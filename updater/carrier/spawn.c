@@ -111,11 +111,16 @@ static void become_carrier(const struct spawn *spawn, const struct pipes *pipes,
 	_exit(EXEC_FAILED);
 }
 
+/* Keeps no more of the installer's descriptors than a carrier does, its lock above all. */
 static void become_impostor(const struct spawn *spawn, const struct pipes *pipes)
 {
-	(void)close(pipes->requests[0]);
-	(void)close(pipes->answers[0]);
-	_exit(spawn->impostor(pipes->requests[1], pipes->answers[1], spawn->impostor_arg));
+	int in = fcntl(pipes->requests[1], F_DUPFD, 10);
+	int out = fcntl(pipes->answers[1], F_DUPFD, 10);
+
+	if (in < 0 || out < 0 || dup2(in, 3) < 0 || dup2(out, 4) < 0)
+		_exit(EXEC_FAILED);
+	close_range_from(5);
+	_exit(spawn->impostor(3, 4, spawn->impostor_arg));
 }
 
 static int start(const struct spawn *spawn, const struct sandbox *sandbox,
