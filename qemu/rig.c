@@ -135,15 +135,17 @@ int rig_run(struct rig *rig, int status, struct err *err, const char *fmt, ...)
 	return run(rig, command, status, err);
 }
 
-/* "device# abide ..." */
-static void show_prompt(const struct rig *rig, const char *command)
+void rig_tell(const struct rig *rig, const char *fmt, ...)
 {
-	static const char PROMPT[] = "device# ";
+	char line[COMMAND_MAX];
+	va_list args;
 
 	if (!rig->show)
 		return;
-	rig->show(PROMPT, sizeof(PROMPT) - 1);
-	rig->show(command, strlen(command));
+	va_start(args, fmt);
+	(void)vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	rig->show(line, strlen(line));
 	rig->show("\n", 1);
 }
 
@@ -156,7 +158,7 @@ int rig_abide(struct rig *rig, int status, struct err *err, const char *fmt, ...
 	(void)vsnprintf(command + 6, sizeof(command) - 6, fmt, args);
 	va_end(args);
 	rig->quiet = false;
-	show_prompt(rig, command);
+	rig_tell(rig, "device# %s", command);
 	return run(rig, command, status, err);
 }
 

@@ -46,6 +46,9 @@ void rig_cut_power(struct rig *rig);
 /* Orders a reboot and waits for nothing. */
 int rig_order_reboot(struct rig *rig, struct err *err);
 
+/* For show: a line about what is happening. */
+void rig_tell(const struct rig *rig, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 /* Runs a shell command on the device; its exit status has to be `status`. */
 int rig_run(struct rig *rig, int status, struct err *err, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));

@@ -5,6 +5,7 @@
 #include "updater/mem.h"
 
 #define TRIES 3 /* trial-attempts in the releases' system.conf */
+#define LIMIT 150 /* s, for a boot */
 
 static int factory(struct rig *rig, struct err *err)
 {
@@ -26,7 +27,8 @@ static int install_two(struct rig *rig, struct err *err)
 		"\"version\":\"2.0.0\"", NULL};
 
 	if (rig_install(rig, "", "release-2", 0, err) < 0 ||
-		rig_expect(rig, "is installed in group b and activated", err) < 0)
+		rig_expect(rig, "is installed in group b and activated", err) < 0 ||
+		rig_expect(rig, "100%", err) < 0) /* the progress bar */
 		return -1;
 	return rig_status(rig, EXPECTED, err);
 }
@@ -41,6 +43,7 @@ static int confirm_two(struct rig *rig, struct err *err)
 		return -1;
 	if (!vm_seen(rig->vm, "group B on trial, 2 tries left"))
 		return err_set(err, FAIL_STATE, "GRUB did not count the trial down");
+	rig_tell(rig, "rebooted: GRUB counted one of three tries, the health check passed");
 	if (rig_abide(rig, 0, err, "status") < 0)
 		return -1;
 	return rig_status(rig, EXPECTED, err);
@@ -63,10 +66,14 @@ static int release_three_fails(struct rig *rig, struct err *err)
 
 	if (rig_install(rig, "", "release-3", 0, err) < 0 || rig_order_reboot(rig, err) < 0)
 		return -1;
-	for (int i = 0; i < TRIES; i++)
-		if (vm_wait(rig->vm, "release 3.0.0 starts", 150, err) < 0 ||
-			vm_wait(rig->vm, "a health check failed: rebooting", 150, err) < 0)
+	for (int i = 0; i < TRIES; i++) {
+		if (vm_wait(rig->vm, "release 3.0.0 starts", LIMIT, err) < 0 ||
+			vm_wait(rig->vm, "a health check failed: rebooting", LIMIT, err) < 0)
 			return -1;
+		rig_tell(rig,
+			"try %d of %d: release 3.0.0 started, its health check failed, reboot",
+			i + 1, TRIES);
+	}
 	if (rig_wait_up(rig, "2.0.0", err) < 0 || rig_abide(rig, 0, err, "status") < 0)
 		return -1;
 	return rig_status(rig, EXPECTED, err);
@@ -94,6 +101,7 @@ static int untrusted_writes_nothing(struct rig *rig, struct err *err)
 	static const char *const UNTRUSTED[] = {"tampered", "stranger"};
 	static const char *const EXPECTED[] = {"\"state\":\"idle\",\"booted\":\"b\"", NULL};
 	struct digest before, after;
+	char hex[DIGEST_HEX_LEN + 1];
 
 	for (size_t i = 0; i < ARRAY_LEN(UNTRUSTED); i++) {
 		if (rig_slot_digest(rig, "a", &before, err) < 0 ||
@@ -102,6 +110,8 @@ static int untrusted_writes_nothing(struct rig *rig, struct err *err)
 			return -1;
 		if (!digest_equal(&before, &after))
 			return err_set(err, FAIL_DRIFT, "'%s' changed the slot", UNTRUSTED[i]);
+		digest_to_hex(&after, hex);
+		rig_tell(rig, "rootfs-a before and after: sha256 %.16s...", hex);
 	}
 	return rig_status(rig, EXPECTED, err);
 }
