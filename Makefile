@@ -333,6 +333,8 @@ install: all
 		$(INSTALL) -d $(SHAREDIR)/abide/$$hook || exit 1; done
 	for file in $(HOOK_FILES); do $(INSTALL) -m 644 $$file \
 		$(SHAREDIR)/abide/$${file#bootloader-hooks/} || exit 1; done
+	for layout in $(wildcard image/layout-*.ini); do sed 's,\.\./bootloader-hooks/,,' $$layout \
+		>$(SHAREDIR)/abide/$${layout#image/} || exit 1; done
 
 #: clean        removes everything that was built
 clean:

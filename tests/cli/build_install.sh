@@ -33,7 +33,8 @@ ok "make install PREFIX=/usr" make -s -C "$top" B="$build" -o all STRIP="$strip"
 for file in bin/abide bin/abide-image share/man/man1/abide.1 share/man/man1/abide-image.1 \
 	share/man/man5/abide-system.conf.5 share/bash-completion/completions/abide \
 	share/bash-completion/completions/abide-image lib/sysusers.d/abide.conf \
-	lib/systemd/system/abide-confirm.service libexec/abide/abide-carrier share/abide/grub/grub.cfg; do
+	lib/systemd/system/abide-confirm.service libexec/abide/abide-carrier share/abide/grub/grub.cfg \
+	share/abide/layout-x86_64-grub.ini; do
 	ok "/usr/$file" test -s "$dest/usr/$file"
 done
 ok "/etc/init.d/abide-confirm can be run" test -x "$dest/etc/init.d/abide-confirm"
