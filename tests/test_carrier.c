@@ -357,7 +357,7 @@ static void test_carrier__index_of_another_length(void **state)
 	bytes_finish(&signature);
 }
 
-static void test_carrier__fewer_images_than_the_container(void **state)
+static void fewer_images(void **state, bool late)
 {
 	struct carrier_options options = {0};
 	struct carrier *carrier = NULL;
@@ -371,6 +371,9 @@ static void test_carrier__fewer_images_than_the_container(void **state)
 	assert_int_equal(carrier_index(carrier, "rootfs", sample.index_raw[0].len, &raw, &err), 0);
 	assert_int_equal(
 		carrier_want(carrier, "rootfs", sample.index[0], &sample.wanted[0], &err), 0);
+	/* What the child said last is told, also when it is gone before it is asked again. */
+	if (late)
+		(void)nanosleep(&(struct timespec){.tv_nsec = 200 * 1000 * 1000}, NULL);
 	assert_int_equal(carrier_end(carrier, NULL, &err), -1);
 	assert_int_equal(err.code, FAIL_UNTRUSTED);
 	assert_non_null(strstr(err.msg, "'app.index' is where the manifest has no image"));
@@ -378,6 +381,12 @@ static void test_carrier__fewer_images_than_the_container(void **state)
 	bytes_finish(&manifest);
 	bytes_finish(&signature);
 	bytes_finish(&raw);
+}
+
+static void test_carrier__fewer_images_than_the_container(void **state)
+{
+	fewer_images(state, false);
+	fewer_images(state, true);
 }
 
 static void test_carrier__user_must_exist_and_be_nobody_important(void **state)

@@ -125,7 +125,8 @@ static int take_error(struct carrier *carrier, uint32_t len, struct err *err)
 	return -1;
 }
 
-/* The next message that is an answer; it has to be of that type. */
+/* The next message that is an answer; it has to be of that type. Of MESSAGE_ERROR there is none
+ * that succeeds: always -1, with what the child said. */
 static int next_answer(
 	struct carrier *carrier, enum message_type type, uint32_t *ret_len, struct err *err)
 {
@@ -134,12 +135,12 @@ static int next_answer(
 	for (unsigned int alive = 0; alive < ALIVE_MAX; alive++) {
 		if (message_next(&carrier->reader, &message, err) < 0)
 			return reading_failed(carrier, err);
+		if (message.type == MESSAGE_ERROR)
+			return take_error(carrier, message.len, err);
 		if (message.type == type) {
 			*ret_len = message.len;
 			return 0;
 		}
-		if (message.type == MESSAGE_ERROR)
-			return take_error(carrier, message.len, err);
 		if (message.type == MESSAGE_NOTE && take_note(carrier, message.len, err) < 0)
 			return -1;
 		if (message.type != MESSAGE_NOTE && message.type != MESSAGE_ALIVE)
