@@ -167,6 +167,6 @@ if command -v script >/dev/null; then
 	tr '\r' '\n' <"$work/out" >"$work/lines"
 	check "no line is longer than the terminal is wide" \
 		[ "$(sed 's/\x1b\[K//g' "$work/lines" | awk '/%/ && length > 69' | wc -l)" -eq 0 ]
-	check "the bar is cleared before the result" grep -q "$(printf '^\033\\[K2\\.0 ')" "$work/lines"
+	check "the bar is cleared before the result" grep -q "$(printf '^\033\\[Krelease 2\\.0 ')" "$work/lines"
 fi
 finish
