@@ -98,6 +98,17 @@ static void test_err__a_long_context_is_cut_not_the_cause(void **state)
 	assert_string_equal(err.msg + sizeof(err.msg) - 5, "p...");
 }
 
+/* ": " and so many letters. */
+static const char *cause_of(size_t len)
+{
+	static char cause[600];
+
+	memset(cause, 'c', sizeof(cause));
+	memcpy(cause, ": ", 2);
+	cause[len + 2 < sizeof(cause) ? len + 2 : sizeof(cause) - 1] = '\0';
+	return cause;
+}
+
 /* Every length around the edges: no byte beyond the buffer (the sanitizers look), always an end. */
 static void test_err__every_length_ends_inside_the_buffer(void **state)
 {
@@ -108,14 +119,20 @@ static void test_err__every_length_ends_inside_the_buffer(void **state)
 	} guarded;
 
 	(void)state;
-	for (size_t context = 0; context < sizeof(text); context += 7)
+	for (size_t context = 0; context < sizeof(text); context++)
 		for (size_t cause = 0; cause < sizeof(text); cause += 13) {
+			size_t len;
+
 			memset(&guarded, 0x5a, sizeof(guarded));
 			memset(text, 'c', sizeof(text));
 			(void)err_set(&guarded.err, FAIL_IO, "%.*s", (int)cause, text);
+			memset(text, 'x', sizeof(text));
 			(void)err_wrap(&guarded.err, "%.*s", (int)context, text);
-			assert_true(strnlen(guarded.err.msg, sizeof(guarded.err.msg)) <
-				    sizeof(guarded.err.msg));
+			len = strnlen(guarded.err.msg, sizeof(guarded.err.msg));
+			assert_true(len < sizeof(guarded.err.msg));
+			if (cause <= 400) /* there is room for a context: the cause is whole */
+				assert_string_equal(
+					guarded.err.msg + len - cause - 2, cause_of(cause));
 			assert_non_null(strstr(guarded.err.msg, ": "));
 			assert_int_equal(guarded.after, 0x5a);
 		}
