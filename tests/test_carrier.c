@@ -961,6 +961,38 @@ static void test_carrier__deaf_child_raises_no_sigpipe(void **state)
 	assert_int_equal(err.code, FAIL_IO);
 }
 
+static void last_words(int in_fd, int out_fd)
+{
+	static const char TEXT[] = "the server hung up";
+	uint8_t payload[4 + sizeof(TEXT) - 1];
+
+	(void)shutdown(in_fd, SHUT_RDWR);
+	le32_put(payload, FAIL_NETWORK);
+	memcpy(payload + 4, TEXT, sizeof(TEXT) - 1);
+	raw(out_fd, MESSAGE_ERROR, sizeof(payload), payload, sizeof(payload));
+	_exit(1);
+}
+
+/* The next request cannot be sent any more; why is in the pipe already. */
+static void test_carrier__last_words_of_a_child_that_is_gone_are_heard(void **state)
+{
+	struct script script = {AT_START, last_words};
+	struct carrier_options options = {.impostor = impostor, .impostor_arg = &script};
+	struct carrier *carrier = NULL;
+	struct bytes manifest = {0};
+	struct bytes signature = {0};
+	struct err err = {0};
+
+	(void)state;
+	if (carrier_open("/dev/null", &options, &carrier, &err) == 0) {
+		(void)usleep(200000); /* until it is gone */
+		assert_int_equal(carrier_manifest(carrier, &manifest, &signature, &err), -1);
+	}
+	assert_int_equal(err.code, FAIL_NETWORK);
+	assert_string_equal(err.msg, "the server hung up");
+	carrier_close(&carrier);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, teardown)
 
 int main(void)
@@ -992,6 +1024,7 @@ int main(void)
 		TEST(test_carrier__floods_end),
 		TEST(test_carrier__texts_are_printable),
 		TEST(test_carrier__deaf_child_raises_no_sigpipe),
+		TEST(test_carrier__last_words_of_a_child_that_is_gone_are_heard),
 	};
 
 	return cmocka_run_group_tests_name("carrier", tests, group_setup, group_teardown);
