@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,7 @@ struct recorder {
 	size_t event_cap;
 	size_t ops[OP_COUNT][RECORDER_DEVICES_MAX];
 	struct fault fault;
+	pthread_mutex_t lock; /* held by one operation at a time: devices are used by threads */
 };
 
 struct recorded_dev {
@@ -65,7 +67,11 @@ static uint8_t *copy_of(const void *data, size_t len)
 
 struct recorder *recorder_new(void)
 {
-	return must(calloc(1, sizeof(struct recorder)));
+	struct recorder *rec = must(calloc(1, sizeof(*rec)));
+
+	if (pthread_mutex_init(&rec->lock, NULL) != 0)
+		abort();
+	return rec;
 }
 
 static void drop_events(struct recorder *rec)
@@ -88,6 +94,7 @@ void recorder_free(struct recorder **rec)
 		free((*rec)->media[i].start);
 		free((*rec)->media[i].content);
 	}
+	(void)pthread_mutex_destroy(&(*rec)->lock);
 	free(*rec);
 	*rec = NULL;
 }
@@ -199,8 +206,7 @@ static int check_aligned(
 		err, "unaligned access to '%s' at %" PRIu64 ", %zu bytes", dev->dev.name, off, len);
 }
 
-static int recorded_pread(
-	struct blockdev *dev, void *buf, size_t len, uint64_t off, struct err *err)
+static int pread_alone(struct blockdev *dev, void *buf, size_t len, uint64_t off, struct err *err)
 {
 	struct recorded_dev *recorded = (struct recorded_dev *)dev;
 
@@ -212,7 +218,7 @@ static int recorded_pread(
 	return 0;
 }
 
-static int recorded_pwrite(
+static int pwrite_alone(
 	struct blockdev *dev, const void *buf, size_t len, uint64_t off, struct err *err)
 {
 	struct recorded_dev *recorded = (struct recorded_dev *)dev;
@@ -233,7 +239,7 @@ static int recorded_pwrite(
 	return fails ? fail("write", dev, off, err) : 0;
 }
 
-static int recorded_flush(struct blockdev *dev, struct err *err)
+static int flush_alone(struct blockdev *dev, struct err *err)
 {
 	struct recorded_dev *recorded = (struct recorded_dev *)dev;
 
@@ -241,6 +247,41 @@ static int recorded_flush(struct blockdev *dev, struct err *err)
 		return fail("flush", dev, 0, err);
 	*add_event(recorded->rec) = (struct event){.device = recorded->device};
 	return 0;
+}
+
+static int recorded_pread(
+	struct blockdev *dev, void *buf, size_t len, uint64_t off, struct err *err)
+{
+	struct recorder *rec = ((struct recorded_dev *)dev)->rec;
+	int status;
+
+	(void)pthread_mutex_lock(&rec->lock);
+	status = pread_alone(dev, buf, len, off, err);
+	(void)pthread_mutex_unlock(&rec->lock);
+	return status;
+}
+
+static int recorded_pwrite(
+	struct blockdev *dev, const void *buf, size_t len, uint64_t off, struct err *err)
+{
+	struct recorder *rec = ((struct recorded_dev *)dev)->rec;
+	int status;
+
+	(void)pthread_mutex_lock(&rec->lock);
+	status = pwrite_alone(dev, buf, len, off, err);
+	(void)pthread_mutex_unlock(&rec->lock);
+	return status;
+}
+
+static int recorded_flush(struct blockdev *dev, struct err *err)
+{
+	struct recorder *rec = ((struct recorded_dev *)dev)->rec;
+	int status;
+
+	(void)pthread_mutex_lock(&rec->lock);
+	status = flush_alone(dev, err);
+	(void)pthread_mutex_unlock(&rec->lock);
+	return status;
 }
 
 static void recorded_free(struct blockdev *dev)
