@@ -1,13 +1,16 @@
 /* writer: any mix of written and skipped pieces gives the image, the superblock comes last, and
  * what is right already is not written. */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -26,6 +29,9 @@ struct memory_slot {
 	unsigned int last_first_write; /* number of the write that last touched block 0 */
 	unsigned int unflushed;
 	unsigned int unflushed_at_first; /* unflushed writes when block 0 was last written */
+	unsigned int fail_write; /* number of the write that fails; 0: none */
+	bool slow; /* a write takes its time */
+	atomic_bool writing;
 };
 
 static int slot_pread(struct blockdev *dev, void *buf, size_t len, uint64_t off, struct err *err)
@@ -41,14 +47,23 @@ static int slot_pread(struct blockdev *dev, void *buf, size_t len, uint64_t off,
 static int slot_pwrite(
 	struct blockdev *dev, const void *buf, size_t len, uint64_t off, struct err *err)
 {
+	const struct timespec nap = {.tv_nsec = 20 * 1000 * 1000};
 	struct memory_slot *slot = (struct memory_slot *)dev;
 
-	(void)err;
 	assert_int_equal(len % MEM_BLOCK, 0);
 	assert_int_equal(off % MEM_BLOCK, 0);
 	assert_int_equal((uintptr_t)buf % MEM_BLOCK, 0);
-	memcpy(slot->data + off, buf, len);
+	assert_false(atomic_exchange(&slot->writing, true));
+	if (slot->slow)
+		(void)nanosleep(&nap, NULL);
 	slot->writes++;
+	if (slot->writes == slot->fail_write) {
+		atomic_store(&slot->writing, false);
+		errno = EIO;
+		return err_errno(err, "write '%s'", dev->name);
+	}
+	memcpy(slot->data + off, buf, len);
+	atomic_store(&slot->writing, false);
 	if (off == 0) {
 		slot->last_first_write = slot->writes;
 		slot->unflushed_at_first = slot->unflushed;
@@ -62,6 +77,7 @@ static int slot_flush(struct blockdev *dev, struct err *err)
 	struct memory_slot *slot = (struct memory_slot *)dev;
 
 	(void)err;
+	assert_false(atomic_load(&slot->writing)); /* a flush says nothing of a write under way */
 	slot->flushes++;
 	slot->unflushed = 0;
 	return 0;
@@ -225,6 +241,135 @@ static void test_writer__refuses_more_and_fewer_bytes_than_the_image(void **stat
 	free(slot.data);
 }
 
+/* Pieces until the first call that fails; 0 if none does. */
+static int fill_up(struct writer *writer, const uint8_t *image, size_t size, struct err *err)
+{
+	size_t len = 100000;
+	uint8_t *room = NULL;
+
+	for (size_t at = 0; at < size; at += len) {
+		len = size - at < len ? size - at : len;
+		if (writer_reserve(writer, len, &room, err) < 0)
+			return -1;
+		memcpy(room, image + at, len);
+		if (writer_commit(writer, len, err) < 0)
+			return -1;
+	}
+	return writer_finish(writer, err);
+}
+
+/* The wipe, three full windows, the rest, the first block: each fails once. */
+static void test_writer__a_failed_write_is_told_and_is_the_last(void **state)
+{
+	size_t size = (4u << 20) + 20000;
+	uint8_t *image = make_image(size, 9);
+
+	(void)state;
+	for (unsigned int n = 1; n <= 7; n++) {
+		struct memory_slot slot;
+		struct writer *writer = NULL;
+		struct err err = {0};
+
+		slot_make(&slot);
+		slot.fail_write = n;
+		assert_int_equal(writer_new(&slot.dev, size, &writer, &err), 0);
+		if (writer_begin(writer, &err) < 0 || fill_up(writer, image, size, &err) < 0) {
+			assert_int_equal(err.code, FAIL_IO);
+			assert_int_equal(slot.writes, n);
+			assert_true(n == 1 || mem_is_zero(slot.data, MEM_BLOCK));
+		} else {
+			assert_int_equal(n, 7); /* there are six */
+			assert_int_equal(slot.writes, 6);
+			assert_memory_equal(slot.data, image, size);
+		}
+		writer_free(&writer);
+		free(slot.data);
+	}
+	free(image);
+}
+
+static void test_writer__a_flush_tells_of_the_write_in_flight(void **state)
+{
+	size_t size = 2u << 20;
+	uint8_t *image = make_image(size, 11);
+	struct memory_slot slot;
+	struct writer *writer = NULL;
+	struct err err = {0};
+	uint64_t mark = 7;
+
+	(void)state;
+	slot_make(&slot);
+	slot.slow = true;
+	slot.fail_write = 2;
+	assert_int_equal(writer_new(&slot.dev, size, &writer, &err), 0);
+	assert_int_equal(writer_begin(writer, &err), 0);
+	for (size_t at = 0; at < 6 * 200000; at += 200000)
+		put(writer, image + at, 200000);
+	/* All of it is on its way, nothing is pending. */
+	assert_int_equal(writer_flush(writer, &mark, &err), -1);
+	assert_int_equal(mark, 7);
+	assert_int_equal(slot.flushes, 1); /* that of the wipe */
+	writer_free(&writer);
+	free(slot.data);
+	free(image);
+}
+
+/* Reads what is on its way, before and behind it, while the write is slow. */
+static void test_writer__reads_what_is_in_flight(void **state)
+{
+	size_t size = 3u << 20;
+	uint8_t *image = make_image(size, 12);
+	uint8_t *back = malloc(size);
+	struct memory_slot slot;
+	struct writer *writer = NULL;
+	struct err err = {0};
+
+	(void)state;
+	assert_non_null(back);
+	slot_make(&slot);
+	slot.slow = true;
+	assert_int_equal(writer_new(&slot.dev, size, &writer, &err), 0);
+	assert_int_equal(writer_begin(writer, &err), 0);
+	for (size_t at = 0; at < size; at += 1u << 18) {
+		put(writer, image + at, 1u << 18);
+		for (size_t from = 1000; from + 90000 < at; from += 90000) {
+			assert_int_equal(writer_read(writer, from, back, 90000, &err), 0);
+			assert_memory_equal(back, image + from, 90000);
+		}
+	}
+	assert_int_equal(writer_finish(writer, &err), 0);
+	assert_memory_equal(slot.data, image, size);
+	writer_free(&writer);
+	free(slot.data);
+	free(image);
+	free(back);
+}
+
+/* Interrupted: nobody asks how the write ended, but it has when the windows are gone. */
+static void test_writer__free_waits_for_the_write_in_flight(void **state)
+{
+	size_t size = 3u << 20;
+	uint8_t *image = make_image(size, 13);
+	struct memory_slot slot;
+	struct writer *writer = NULL;
+	struct err err = {0};
+
+	(void)state;
+	slot_make(&slot);
+	slot.slow = true;
+	assert_int_equal(writer_new(&slot.dev, size, &writer, &err), 0);
+	assert_int_equal(writer_begin(writer, &err), 0);
+	for (size_t at = 0; at < 6 * 200000; at += 200000)
+		put(writer, image + at, 200000);
+	writer_free(&writer);
+	assert_false(atomic_load(&slot.writing));
+	assert_int_equal(slot.writes, 2);
+	assert_memory_equal(slot.data + MEM_BLOCK, image + MEM_BLOCK, (1u << 20) - MEM_BLOCK);
+	assert_true(mem_is_zero(slot.data, MEM_BLOCK));
+	free(slot.data);
+	free(image);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -232,6 +377,10 @@ int main(void)
 		cmocka_unit_test(test_writer__what_is_in_place_is_not_written),
 		cmocka_unit_test(test_writer__a_wiped_block_is_not_wiped_again),
 		cmocka_unit_test(test_writer__refuses_more_and_fewer_bytes_than_the_image),
+		cmocka_unit_test(test_writer__a_failed_write_is_told_and_is_the_last),
+		cmocka_unit_test(test_writer__a_flush_tells_of_the_write_in_flight),
+		cmocka_unit_test(test_writer__reads_what_is_in_flight),
+		cmocka_unit_test(test_writer__free_waits_for_the_write_in_flight),
 	};
 
 	return cmocka_run_group_tests_name("writer", tests, NULL, NULL);

@@ -10,6 +10,8 @@
  * system has none, the cached pages are dropped before each read). Then buffers must be aligned to
  * MEM_BLOCK, offsets and lengths be multiples of it, and `size` is rounded down to it.
  *
+ * Two threads may read and write at the same time, in different places.
+ *
  * A write is durable only after a later flush returned 0. Between the two a power cut may leave any
  * of the writes since the last flush whole, torn at a sector of 512 bytes, or undone, in any order.
  */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "updater/mem.h"
+#include "updater/worker.h"
 
 #define READ_SIZE (1u << 20)
 
@@ -14,31 +15,88 @@ struct readback_proof {
 	uint64_t image_size;
 };
 
+/* A piece of the image that is being read, or is there. */
+struct piece {
+	struct blockdev *slot;
+	uint8_t *buf; /* READ_SIZE bytes */
+	size_t len;
+	uint64_t off;
+};
+
+/* Two pieces: one is read from the medium by the worker while the other is hashed. */
+struct pass {
+	struct blockdev *slot;
+	uint64_t size;
+	struct piece pieces[2];
+	struct worker *worker;
+	struct hasher *hasher;
+};
+
+static void pass_finish(struct pass *pass)
+{
+	worker_free(&pass->worker); /* first: it may be reading into one of the buffers */
+	hasher_free(&pass->hasher);
+	free(pass->pieces[0].buf);
+	free(pass->pieces[1].buf);
+}
+
+static int pass_init(struct pass *pass, struct err *err)
+{
+	void *p = NULL;
+
+	for (size_t i = 0; i < ARRAY_LEN(pass->pieces); i++) {
+		if (mem_alloc_aligned(READ_SIZE, &p, err) < 0)
+			return -1;
+		pass->pieces[i] = (struct piece){.slot = pass->slot, .buf = p};
+	}
+	if (hasher_new(&pass->hasher, err) < 0 || hasher_reset(pass->hasher, err) < 0)
+		return -1;
+	return worker_new(&pass->worker, err);
+}
+
+static int read_piece(void *arg, struct err *err)
+{
+	const struct piece *piece = arg;
+
+	return blockdev_pread(
+		piece->slot, piece->buf, (size_t)round_up(piece->len, MEM_BLOCK), piece->off, err);
+}
+
+static void start_reading(struct pass *pass, struct piece *piece, uint64_t off)
+{
+	uint64_t left = pass->size - off;
+
+	if (left == 0)
+		return;
+	piece->len = left < READ_SIZE ? (size_t)left : READ_SIZE;
+	piece->off = off;
+	worker_start(pass->worker, read_piece, piece);
+}
+
 static int hash_image(struct blockdev *slot, uint64_t size, const struct readback_watch *watch,
 	struct digest *ret, struct err *err)
 {
-	CLEANUP(hasher_free) struct hasher *hasher = NULL;
-	CLEANUP(cleanup_free) uint8_t *buf = NULL;
-	void *p = NULL;
+	CLEANUP(pass_finish) struct pass pass = {.slot = slot, .size = size};
+	uint64_t done = 0;
 
-	if (hasher_new(&hasher, err) < 0 || hasher_reset(hasher, err) < 0 ||
-		mem_alloc_aligned(READ_SIZE, &p, err) < 0)
+	if (pass_init(&pass, err) < 0)
 		return -1;
-	buf = p;
-	for (uint64_t done = 0; done < size;) {
-		uint64_t left = size - done;
-		size_t want = left < READ_SIZE ? (size_t)left : READ_SIZE;
+	start_reading(&pass, &pass.pieces[0], 0);
+	for (size_t i = 0; done < size; i = 1 - i) {
+		const struct piece *piece = &pass.pieces[i];
 
 		if (watch && watch->interrupted && *watch->interrupted)
 			return err_set(err, FAIL_INTERRUPTED, "interrupted while reading back");
-		if (blockdev_pread(slot, buf, (size_t)round_up(want, MEM_BLOCK), done, err) < 0 ||
-			hasher_update(hasher, buf, want, err) < 0)
+		if (worker_wait(pass.worker, err) < 0)
 			return -1;
-		done += want;
+		done += piece->len;
+		start_reading(&pass, &pass.pieces[1 - i], done);
+		if (hasher_update(pass.hasher, piece->buf, piece->len, err) < 0)
+			return -1;
 		if (watch && watch->progress)
 			watch->progress(watch->arg, done, size);
 	}
-	return hasher_final(hasher, ret, err);
+	return hasher_final(pass.hasher, ret, err);
 }
 
 int readback_run(struct blockdev *slot, const struct trusted *trusted,

@@ -7,14 +7,29 @@
 
 #include "updater/index.h"
 #include "updater/mem.h"
+#include "updater/worker.h"
 
 #define WRITE_SIZE  (1u << 20)
 #define WINDOW_SIZE (WRITE_SIZE + INDEX_CHUNK_MAX + MEM_BLOCK)
 #define BOUNCE_SIZE (INDEX_CHUNK_MAX + 2 * MEM_BLOCK)
 
+/* A piece on its way to the slot. From worker_start() to worker_wait() `dev`, `data` and what it
+ * points to are only read, by both threads. */
+struct flight {
+	struct blockdev *dev;
+	const uint8_t *data;
+	size_t len; /* 0: none */
+	uint64_t off;
+};
+
 /* The window holds image bytes [base, base + fill). fill 0: nothing is pending, and base is the
- * position rounded down to a block. Everything before base is in the slot, except the first block,
- * which is in `first` until writer_finish(). */
+ * position rounded down to a block. Everything before base is in the slot or in flight to it,
+ * except the first block, which is in `first` until writer_finish().
+ *
+ * There are two windows: one is written by the worker while the other is filled. Only write_out()
+ * hands one over, whole blocks that were committed and so verified; and it waits for the one before
+ * first, so that writes reach the slot in order, and one that failed is known before the next
+ * begins. Whoever flushes, or writes something else, waits too: see settle(). */
 struct writer {
 	struct blockdev *slot;
 	uint64_t image_size;
@@ -22,6 +37,9 @@ struct writer {
 	uint64_t base; /* multiple of MEM_BLOCK */
 	size_t fill;
 	uint8_t *window;
+	uint8_t *other; /* free, or in flight */
+	struct flight flight;
+	struct worker *worker;
 	uint8_t *first; /* MEM_BLOCK bytes */
 	uint8_t *bounce; /* BOUNCE_SIZE bytes, for unaligned reads */
 	uint64_t written;
@@ -44,12 +62,17 @@ int writer_new(struct blockdev *slot, uint64_t image_size, struct writer **ret, 
 	if (mem_alloc_aligned(WINDOW_SIZE, &p, err) < 0)
 		return -1;
 	writer->window = p;
+	if (mem_alloc_aligned(WINDOW_SIZE, &p, err) < 0)
+		return -1;
+	writer->other = p;
 	if (mem_alloc_aligned(MEM_BLOCK, &p, err) < 0)
 		return -1;
 	writer->first = p;
 	if (mem_alloc_aligned(BOUNCE_SIZE, &p, err) < 0)
 		return -1;
 	writer->bounce = p;
+	if (worker_new(&writer->worker, err) < 0)
+		return -1;
 	*ret = steal_ptr(&writer);
 	return 0;
 }
@@ -58,7 +81,11 @@ void writer_free(struct writer **writer)
 {
 	if (!writer || !*writer)
 		return;
+	/* First: after an error or an interruption a write may still be on its way, out of one of
+	 * the windows. What it writes was verified, and the seal says `writing`. */
+	worker_free(&(*writer)->worker);
 	free((*writer)->window);
+	free((*writer)->other);
 	free((*writer)->first);
 	free((*writer)->bounce);
 	free(*writer);
@@ -89,18 +116,48 @@ int writer_begin(struct writer *writer, struct err *err)
 	return blockdev_flush(writer->slot, err);
 }
 
-/* Writes out the window's first `len` bytes, a multiple of MEM_BLOCK; the first block is kept. */
+static int fly(void *arg, struct err *err)
+{
+	const struct flight *flight = arg;
+
+	return blockdev_pwrite(flight->dev, flight->data, flight->len, flight->off, err);
+}
+
+/* Nothing is in flight any more, and all that was is in the slot. */
+static int settle(struct writer *writer, struct err *err)
+{
+	int status = worker_wait(writer->worker, err);
+
+	if (status == 0)
+		writer->written += writer->flight.len;
+	writer->flight.len = 0;
+	return status;
+}
+
+/* Sends off the window's first `len` bytes, a multiple of MEM_BLOCK; the first block is kept. */
 static int write_out(struct writer *writer, size_t len, struct err *err)
 {
 	size_t kept = writer->base == 0 && len > 0 ? MEM_BLOCK : 0;
+	uint8_t *full = writer->window;
 
+	if (len == 0)
+		return 0;
+	if (settle(writer, err) < 0)
+		return -1;
 	if (kept)
-		memcpy(writer->first, writer->window, MEM_BLOCK);
+		memcpy(writer->first, full, MEM_BLOCK);
+	memcpy(writer->other, full + len, writer->fill - len); /* less than a block */
+	writer->window = writer->other;
+	writer->other = full;
 	/* Power cut between any two of these writes: the seal says `writing`, the group is not in
 	 * the boot order; the next install checks what is here and goes on. */
-	if (put(writer, writer->window + kept, len - kept, writer->base + kept, err) < 0)
-		return -1;
-	memmove(writer->window, writer->window + len, writer->fill - len);
+	if (len > kept) {
+		writer->flight = (struct flight){.dev = writer->slot,
+			.data = full + kept,
+			.len = len - kept,
+			.off = writer->base + kept};
+		worker_start(writer->worker, fly, &writer->flight);
+	}
 	writer->base += len;
 	writer->fill -= len;
 	return 0;
@@ -172,6 +229,13 @@ int writer_skip(struct writer *writer, size_t len, struct err *err)
 	return 0;
 }
 
+static bool in_flight(const struct writer *writer, uint64_t start, uint64_t end)
+{
+	const struct flight *flight = &writer->flight;
+
+	return flight->len > 0 && start < flight->off + flight->len && end > flight->off;
+}
+
 /* The block at `block` (aligned, before the position) as it will be. */
 static int read_block(struct writer *writer, uint64_t block, const uint8_t **ret, struct err *err)
 {
@@ -181,6 +245,11 @@ static int read_block(struct writer *writer, uint64_t block, const uint8_t **ret
 	}
 	if (block == 0) {
 		*ret = writer->first;
+		return 0;
+	}
+	/* The worker only reads it, too. */
+	if (in_flight(writer, block, block + MEM_BLOCK)) {
+		*ret = writer->flight.data + (block - writer->flight.off);
 		return 0;
 	}
 	if (blockdev_pread(writer->slot, writer->bounce, MEM_BLOCK, block, err) < 0)
@@ -193,7 +262,7 @@ static int read_block(struct writer *writer, uint64_t block, const uint8_t **ret
 static bool is_on_medium(const struct writer *writer, uint64_t start, uint64_t end)
 {
 	return start >= MEM_BLOCK && end - start <= BOUNCE_SIZE &&
-	       (writer->fill == 0 || end <= writer->base);
+	       (writer->fill == 0 || end <= writer->base) && !in_flight(writer, start, end);
 }
 
 int writer_read(struct writer *writer, uint64_t off, uint8_t *buf, size_t len, struct err *err)
@@ -228,7 +297,7 @@ int writer_read(struct writer *writer, uint64_t off, uint8_t *buf, size_t len, s
 int writer_flush(struct writer *writer, uint64_t *ret_mark, struct err *err)
 {
 	if (write_out(writer, writer->fill & ~(size_t)(MEM_BLOCK - 1), err) < 0 ||
-		blockdev_flush(writer->slot, err) < 0)
+		settle(writer, err) < 0 || blockdev_flush(writer->slot, err) < 0)
 		return -1;
 	*ret_mark = writer->base;
 	return 0;
@@ -242,7 +311,7 @@ int writer_finish(struct writer *writer, struct err *err)
 		return err_set(err, FAIL_UNTRUSTED, "fewer bytes than the image has");
 	memset(writer->window + writer->fill, 0, padded - writer->fill);
 	writer->fill = padded;
-	if (write_out(writer, padded, err) < 0)
+	if (write_out(writer, padded, err) < 0 || settle(writer, err) < 0)
 		return -1;
 	/* The order of the next three is the point of this module: a superblock may reach the
 	 * medium only after all it refers to. A cut between them leaves an image without one. */

@@ -7,6 +7,11 @@
  * Bytes are put together in private memory: reserve, fill, check, and only then commit. What was
  * not committed is never written.
  *
+ * One write at a time is under way in a thread of its own, while the next bytes are put together.
+ * So a write that failed is told by a later call: by the next one that writes, and at the latest by
+ * writer_flush() or writer_finish(). When these return, nothing is under way; after an error or an
+ * interruption writer_free() waits for what is.
+ *
  * The image's first block (MEM_BLOCK bytes, which hold the superblock of every file system) is
  * wiped by writer_begin() and written last, after all else is flushed. So a half-written image has
  * no superblock: not even a bootloader that lost its environment can load a kernel from it.
