@@ -278,6 +278,9 @@ static void test_activate__a_rejected_group_needs_force(void **state)
 	assert_int_equal(err.code, FAIL_REFUSED);
 	assert_int_equal(activate_run(&rig.device, GROUP_B, true, &QUIET, &changed, &err), 0);
 	assert_int_equal(rig_view(&rig).boot.group[GROUP_B].tries, 3);
+	assert_int_equal(activate_run(&rig.device, GROUP_A, false, &QUIET, &changed, &err), 0);
+	assert_int_equal(activate_run(&rig.device, GROUP_B, false, &QUIET, &changed, &err), -1);
+	assert_int_equal(err.code, FAIL_REFUSED);
 	rig_finish(&rig);
 }
 

@@ -260,6 +260,39 @@ static void test_install__a_rejected_build_is_remembered(void **state)
 	assert_int_equal(err.code, FAIL_REFUSED);
 	if (install_run(&rig.device, bundles_path(&b, "2.abide"), &force, &result, &err) < 0)
 		fail_msg("%s", err.msg);
+	/* Forced, and taken back before it could prove itself: still rejected. */
+	assert_int_equal(rig_view(&rig).facts[GROUP_B].rejected_count, 1);
+	must_install(&rig, "1.abide", NULL);
+	assert_int_equal(rig_install(&rig, bundles_path(&b, "2.abide"), NULL, &err), -1);
+	assert_int_equal(err.code, FAIL_REFUSED);
+	rig_finish(&rig);
+}
+
+static void test_install__forced_where_it_lies_it_stays_rejected_until_good(void **state)
+{
+	const struct install_options force = {.force = true};
+	struct boot_state boot;
+	struct install_result result;
+	struct rig rig;
+	struct err err = {0};
+
+	(void)state;
+	rig_with_release_1(&rig);
+	must_install(&rig, "2.abide", NULL);
+	use_up_the_trial(&rig);
+	if (install_run(&rig.device, bundles_path(&b, "2.abide"), &force, &result, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(result.action, PLAN_ACTIVATE);
+	must_install(&rig, "1.abide", NULL); /* take the flip back */
+	assert_int_equal(rig_install(&rig, bundles_path(&b, "2.abide"), NULL, &err), -1);
+	assert_int_equal(err.code, FAIL_REFUSED);
+	/* Forced once more, and this time it is confirmed: forgiven. */
+	if (install_run(&rig.device, bundles_path(&b, "2.abide"), &force, &result, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(rig_boot(&rig), GROUP_B);
+	boot = rig_view(&rig).boot;
+	boot = edge_confirm(&boot, GROUP_B);
+	assert_int_equal(bootloader_commit(rig.device.boot, &boot, &err), 0);
 	assert_int_equal(rig_view(&rig).facts[GROUP_B].rejected_count, 0);
 	rig_finish(&rig);
 }
@@ -538,6 +571,7 @@ int main(void)
 		cmocka_unit_test(test_install__refusals_write_nothing),
 		cmocka_unit_test(test_install__not_during_a_trial),
 		cmocka_unit_test(test_install__a_rejected_build_is_remembered),
+		cmocka_unit_test(test_install__forced_where_it_lies_it_stays_rejected_until_good),
 		cmocka_unit_test(test_install__interrupted_leaves_the_device_as_before),
 		cmocka_unit_test(test_install__a_failing_medium_is_never_sealed),
 		cmocka_unit_test(

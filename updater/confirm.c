@@ -198,6 +198,31 @@ static int prove_slot(const struct device *device, const struct device_view *vie
 	return readback_run(slot, trusted, image, watch, ret, err);
 }
 
+static bool was_rejected(const struct device_view *view)
+{
+	const struct group_facts *facts = &view->facts[view->state.target];
+
+	for (uint32_t i = 0; i < facts->rejected_count; i++)
+		if (digest_equal(&facts->rejected[i], &facts->artifact))
+			return true;
+	return view->state.target_rejected;
+}
+
+/* By force: the bootloader's `bad` goes with the flip, and the seals keep the memory. */
+static int keep_rejected(
+	const struct device *device, const struct device_view *view, struct err *err)
+{
+	for (size_t i = 0; view->state.target_rejected && i < device->class_count; i++) {
+		CLEANUP(blockdev_close) struct blockdev *slot = NULL;
+		struct seal seal = view->seals[view->state.target][i];
+
+		if (device->open_slot(device, i, view->state.target, true, &slot, err) < 0 ||
+			seal_keep_rejected(slot, &seal, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int activate_other(struct device *device, const struct device_view *view, bool force,
 	const struct confirm_options *options, struct err *err)
 {
@@ -209,7 +234,7 @@ static int activate_other(struct device *device, const struct device_view *view,
 	if (facts->seal != SEAL_SEALED || !facts->proven)
 		return err_set(err, FAIL_STATE, "group %s holds no artifact: install one",
 			group_name(view->state.target));
-	if (view->state.target_rejected && !force)
+	if (was_rejected(view) && !force)
 		return err_set(err, FAIL_REFUSED,
 			"group %s failed its trial (see 'abide status'); --force tries it again",
 			group_name(view->state.target));
@@ -225,6 +250,8 @@ static int activate_other(struct device *device, const struct device_view *view,
 		if (result < 0)
 			(void)err_wrap(err, "slot '%s'", name);
 	}
+	if (result == 0)
+		result = keep_rejected(device, view, err);
 	if (result == 0)
 		result = device_flip(device, &view->boot, view->state.target,
 			(const struct readback_proof *const *)proofs, device->class_count, err);

@@ -249,6 +249,17 @@ static void join_seals(const struct device *device, enum group group, struct dev
 			facts->artifact = seals[i].artifact;
 }
 
+/* A build that failed here once, was tried again by force and passed is not rejected any more. */
+static void forgive_good(struct group_facts *facts)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < facts->rejected_count; i++)
+		if (!digest_equal(&facts->rejected[i], &facts->artifact))
+			facts->rejected[kept++] = facts->rejected[i];
+	facts->rejected_count = kept;
+}
+
 static int prove_group(
 	const struct device *device, enum group group, struct device_view *view, struct err *err)
 {
@@ -292,6 +303,8 @@ static void examine_group(const struct device *device, enum group group, struct 
 		*problem = err;
 	}
 	join_seals(device, group, view);
+	if (view->boot.group[group].good && view->facts[group].seal == SEAL_SEALED)
+		forgive_good(&view->facts[group]);
 	if (view->facts[group].seal == SEAL_SEALED && prove_group(device, group, view, &err) < 0)
 		*problem = err;
 }

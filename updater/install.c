@@ -256,17 +256,16 @@ static int bring_slot(struct install *in, size_t class, const struct seal *old, 
 /* ---- 4. the group ---- */
 
 /* The builds that failed their trial here: those that any seal of the group knew (a cut may have
- * left them in one only), and the one that lies in the group now if the bootloader calls it bad; not
- * the one that is installed, which is asked for again by force. */
+ * left them in one only), and the one that lies in the group now if the bootloader calls it bad.
+ * Also the one that is installed, if it is asked for again by force: until it is good. */
 static void carry_rejected(const struct install *in, struct seal *ret)
 {
 	const struct state *state = &in->view.state;
 	const struct group_facts *facts = &in->view.facts[state->target];
 
 	for (uint32_t i = facts->rejected_count; i-- > 0;)
-		if (!digest_equal(&facts->rejected[i], &in->result.artifact))
-			seal_reject(ret, &facts->rejected[i]);
-	if (state->target_rejected && !digest_equal(&facts->artifact, &in->result.artifact))
+		seal_reject(ret, &facts->rejected[i]);
+	if (state->target_rejected)
 		seal_reject(ret, &facts->artifact);
 }
 
@@ -356,6 +355,19 @@ static int prove_group(struct install *in, struct err *err)
 	return 0;
 }
 
+/* By force: the build in the group failed its trial, and gets another. */
+static int keep_rejected(struct install *in, struct err *err)
+{
+	struct seal *seals = in->view.seals[in->view.state.target];
+
+	if (!in->view.state.target_rejected)
+		return 0;
+	for (size_t i = 0; i < in->device->class_count; i++)
+		if (seal_keep_rejected(in->slots[i], &seals[i], err) < 0)
+			return -1;
+	return 0;
+}
+
 static int flip(struct install *in, struct err *err)
 {
 	if (in->options->interrupted && *in->options->interrupted)
@@ -405,7 +417,7 @@ static int carry_out(struct install *in, struct err *err)
 		/* Sealed is not enough after an unknown time in a drawer: read it again. A slot
 		 * that has drifted is written again, from the bundle at hand. */
 		if (prove_group(in, err) == 0)
-			return flip(in, err);
+			return keep_rejected(in, err) < 0 ? -1 : flip(in, err);
 		if (err->code != FAIL_DRIFT)
 			return -1;
 		note(in, err->msg);

@@ -368,6 +368,20 @@ void seal_reject(struct seal *seal, const struct digest *artifact)
 	seal->rejected[0] = *artifact;
 }
 
+int seal_keep_rejected(struct blockdev *dev, struct seal *seal, struct err *err)
+{
+	struct seal kept = *seal;
+
+	if (seal_rejects(seal, &seal->artifact))
+		return 0;
+	seal_reject(&kept, &seal->artifact);
+	/* A cut before or during this write: the bootloader still says bad. */
+	if (seal_write(dev, &kept, err) < 0)
+		return -1;
+	*seal = kept;
+	return 0;
+}
+
 uint64_t seal_needed(uint64_t image_size, uint64_t header_len)
 {
 	uint64_t image = round_up(image_size, MEM_BLOCK);

@@ -71,6 +71,9 @@ int seal_read_header(
 /* Adds to `rejected` unless it is there; the oldest drops out. */
 void seal_reject(struct seal *seal, const struct digest *artifact);
 bool seal_rejects(const struct seal *seal, const struct digest *artifact);
+/* Before a rejected build is tried again where it lies: the bootloader's `bad` goes with the flip,
+ * so the seal has to say it from then on. Writes the seal unless it says so already. */
+int seal_keep_rejected(struct blockdev *dev, struct seal *seal, struct err *err);
 /* The bytes a slot needs for an image: image rounded up, header rounded up, seal blocks. */
 uint64_t seal_needed(uint64_t image_size, uint64_t header_len);
 
