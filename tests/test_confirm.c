@@ -144,6 +144,34 @@ static void test_confirm__a_silent_fallback_is_written_down_once(void **state)
 	rig_finish(&rig);
 }
 
+static int count_healed(void *arg, uint64_t number, const char *line)
+{
+	(void)number;
+	*(int *)arg += strstr(line, "environment-healed") != NULL;
+	return 0;
+}
+
+static void test_confirm__a_lost_environment_copy_is_healed_and_said_once(void **state)
+{
+	struct confirm_result result;
+	struct rig rig;
+	struct err err = {0};
+	int healed = 0;
+
+	(void)state;
+	rig_init(&rig, &b, 1, SLOT_SIZE);
+	rig_seal_factory(&rig, bundles_path(&b, "1.abide"));
+	(void)unlink(bundles_path(&b, "state/journal.jsonl"));
+	memset(recorder_content(rig.rec, rig.env), 0xff, 512);
+	assert_int_equal(confirm_run(&rig.device, &QUIET, &result, &err), 0);
+	assert_int_equal(confirm_run(&rig.device, &QUIET, &result, &err), 0);
+	assert_int_equal(journal_read(rig.state_dir, count_healed, &healed, &err), 0);
+	assert_int_equal(healed, 1);
+	assert_memory_equal(
+		recorder_content(rig.rec, rig.env), recorder_content(rig.rec, rig.spare), 1024);
+	rig_finish(&rig);
+}
+
 static void collect(void *arg, const char *text)
 {
 	(void)snprintf(arg, 512, "%s", text);
@@ -332,6 +360,7 @@ int main(void)
 		cmocka_unit_test(test_confirm__a_passed_check_makes_the_group_good),
 		cmocka_unit_test(test_confirm__each_failure_costs_a_try_and_the_last_goes_back),
 		cmocka_unit_test(test_confirm__a_silent_fallback_is_written_down_once),
+		cmocka_unit_test(test_confirm__a_lost_environment_copy_is_healed_and_said_once),
 		cmocka_unit_test(test_confirm__no_journal_stops_it),
 		cmocka_unit_test(test_confirm__an_unsealed_trial_is_not_confirmed),
 		cmocka_unit_test(test_revert__needs_somewhere_to_go),

@@ -40,6 +40,18 @@ static void record_fallback(const struct device *device, const struct confirm_op
 			.why = "every try was used up without a passed health check"});
 }
 
+/* A copy of the bootloader's environment that was lost and is healed now: said once, here. */
+static void record_boot_note(const struct device *device, const struct confirm_options *options,
+	const struct device_view *view)
+{
+	if (!view->boot_note[0])
+		return;
+	if (options->note)
+		options->note(options->arg, view->boot_note);
+	record(device, options, view, view->state.booted,
+		(struct journal_entry){.event = "environment-healed", .why = view->boot_note});
+}
+
 /* ---- confirm ---- */
 
 static int revert_from(struct device *device, const struct device_view *view, const char *why,
@@ -131,6 +143,7 @@ int confirm_run(struct device *device, const struct confirm_options *options,
 		device_examine(device, &view, err) < 0 ||
 		state_check(view.state.now, EVENT_CONFIRM, err) < 0)
 		return -1;
+	record_boot_note(device, options, &view);
 	if (view.state.now != STATE_TRIAL) {
 		struct err trouble;
 
