@@ -50,12 +50,13 @@ IMAGE_SRC := $(filter-out $(IMAGE_MAIN_SRC),$(wildcard image/*.c))
 TEST_MAIN_SRC := $(wildcard tests/test_*.c)
 TEST_SUPPORT_SRC := $(filter-out $(TEST_MAIN_SRC),$(wildcard tests/*.c))
 TOOL_SRC := $(wildcard tests/tools/*.c)
+BENCH_SRC := $(wildcard tests/bench/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 QEMU_SRC := $(wildcard qemu/*.c)
 QEMU_MAIN_SRC := qemu/demo.c qemu/test_update.c
 QEMU_SUPPORT_SRC := $(filter-out $(QEMU_MAIN_SRC),$(QEMU_SRC))
 ALL_SRC := $(PROGRAM_SRC) $(CARRIER_SRC) $(LIBRARY_SRC) $(IMAGE_MAIN_SRC) $(IMAGE_SRC) $(TEST_MAIN_SRC) \
-	$(TEST_SUPPORT_SRC) $(TOOL_SRC) $(FUZZ_SRC) $(QEMU_SRC)
+	$(TEST_SUPPORT_SRC) $(TOOL_SRC) $(BENCH_SRC) $(FUZZ_SRC) $(QEMU_SRC)
 BUILD_TIME_SRC := $(shell grep -ls ABIDE_BUILD_TIME $(ALL_SRC))
 HEADERS := $(wildcard updater/*.h updater/carrier/*.h bootloader-hooks/*.h bootloader-hooks/*/*.h \
 	image/*.h tests/*.h tests/fuzz/*.h qemu/*.h)
@@ -70,6 +71,7 @@ TESTS := $(patsubst tests/%.c,$(B)/tests/%,\
 	$(foreach name,$(SLOW_TESTS),$(filter tests/test_$(name).c,$(TEST_MAIN_SRC))) \
 	$(filter-out $(SLOW_TESTS:%=tests/test_%.c),$(TEST_MAIN_SRC)))
 TOOLS := $(patsubst tests/tools/%.c,$(B)/tests/tools/%,$(TOOL_SRC))
+BENCH_TOOLS := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(BENCH_SRC))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 
 .PHONY: all help clean FORCE
@@ -132,6 +134,10 @@ $(B)/tests/test_%: $(B)/obj/tests/test_%.o $(B)/libtest.a $(B)/libimage.a $(B)/l
 $(B)/tests/tools/%: $(B)/obj/tests/tools/%.o $(B)/libtest.a $(B)/libimage.a $(B)/libabide.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(TEST_LIBS) -o $@
+
+$(B)/tests/bench/%: $(B)/obj/tests/bench/%.o
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ -o $@
 
 $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/libimage.a $(B)/libabide.a
 	@mkdir -p $(@D)
@@ -248,6 +254,15 @@ coverage:
 	@tests/deps.sh build test
 	@$(BUILD) $(COVERAGE) all tests tools || true
 	@tests/coverage.sh build-coverage $(TESTS:$(B)/%=build-coverage/%) -- $(CLI_TESTS)
+
+# ---- measuring (tests/bench/README.md) ----
+
+.PHONY: bench
+#: bench        time, memory, bytes beside RAUC, SWUpdate and dd; BENCH_QUICK=1; PARTS=... (as root)
+bench:
+	@tests/deps.sh build bench
+	@$(SUB) -s -j$(JOBS) all $(BENCH_TOOLS)
+	@tests/bench/run.sh $(PARTS)
 
 # ---- lint ----
 

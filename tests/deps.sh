@@ -16,7 +16,8 @@ packages() {
 	valgrind) echo "valgrind libc6-dbg" ;;
 	qemu) echo "qemu-system-x86 ovmf mtools fdisk e2fsprogs squashfs-tools busybox-static kmod cpio" \
 		"grub-efi-amd64-bin grub-common xz-utils zstd file nginx-light openssl curl" ;;
-	bench) echo "strace time erofs-utils squashfs-tools" ;;
+	bench) echo "rauc swupdate dbus-daemon zstd squashfs-tools erofs-utils e2fsprogs xdelta3 nginx-light" \
+		"iproute2 openssl cpio mount curl" ;;
 	*)
 		echo "deps.sh: no group '$1'; there are: build test lint valgrind qemu bench" >&2
 		exit 2
