@@ -28,6 +28,30 @@ int device_class_find(const struct device *device, const char *class)
 	return -1;
 }
 
+/* One device under two names (a link, a label and a path) passes the configuration. As a target it
+ * would be another slot overwritten: of the running group, or of this one. */
+static int check_alone(const struct device *device, size_t class, enum group group,
+	const char *path, struct err *err)
+{
+	for (size_t i = 0; i < device->class_count; i++) {
+		for (enum group g = GROUP_A; g < GROUP_COUNT; g++) {
+			char other[PATH_MAX], name[MANIFEST_CLASS_MAX + 3];
+			struct err ignored; /* what cannot be found is not this device */
+
+			if ((i == class && g == group) ||
+				slot_resolve(device->classes[i].device[g], other, &ignored) < 0 ||
+				!slot_is_same(path, other))
+				continue;
+			device_slot_name(device, i, g, name, sizeof(name));
+			return err_set(err, FAIL_USAGE,
+				"'%s' is the device of slot '%s', too: give each slot its own in "
+				"the configuration",
+				path, name);
+		}
+	}
+	return 0;
+}
+
 static int open_configured_slot(const struct device *device, size_t class, enum group group,
 	bool target, struct blockdev **ret, struct err *err)
 {
@@ -35,7 +59,11 @@ static int open_configured_slot(const struct device *device, size_t class, enum 
 
 	if (slot_resolve(device->classes[class].device[group], path, err) < 0)
 		return -1;
-	return target ? slot_open_target(path, ret, err) : slot_open(path, ret, err);
+	if (!target)
+		return slot_open(path, ret, err);
+	if (check_alone(device, class, group, path, err) < 0)
+		return -1;
+	return slot_open_target(path, ret, err);
 }
 
 /* ---- which group runs ---- */

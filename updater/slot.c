@@ -283,6 +283,13 @@ static bool loop_is_backed(const char *path, const char *name, void *arg)
 	return true;
 }
 
+bool slot_is_same(const char *path, const char *other)
+{
+	struct stat a, b;
+
+	return stat(path, &a) == 0 && stat(other, &b) == 0 && same_object(&a, &b);
+}
+
 /* A loop device on top of a slot is no holder in the kernel's books, yet it is one. */
 static int check_loops(const char *path, const struct stat *slot, struct err *err)
 {

@@ -24,5 +24,7 @@ int slot_open(const char *path, struct blockdev **ret, struct err *err);
 int slot_open_target(const char *path, struct blockdev **ret, struct err *err);
 /* Whether the running root file system is on this device (by device number). */
 bool slot_is_running(const char *path);
+/* Whether two paths lead to one device or file. False if either cannot be found. */
+bool slot_is_same(const char *path, const char *other);
 
 #endif
