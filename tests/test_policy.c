@@ -15,6 +15,7 @@ struct fixture {
 	struct digest artifact;
 	struct state state;
 	struct group_facts target;
+	struct group_facts running;
 	struct policy_slot slots[2];
 	struct policy_input input;
 };
@@ -37,6 +38,7 @@ static void prepare(struct fixture *f)
 		.hardware = "rev-c",
 		.state = &f->state,
 		.target = &f->target,
+		.running = &f->running,
 		.slots = f->slots,
 		.slot_count = 1,
 		.header_len = 5000};
@@ -115,6 +117,11 @@ static void test_policy__a_rejected_build_needs_force(void **state)
 	expect(&f, FAIL_REFUSED, "failed its trial");
 	f.target.artifact.b[0] = 9;
 	expect(&f, FAIL_NONE, "");
+	/* It failed in the group that runs another build since. */
+	prepare(&f);
+	f.running.rejected_count = 1;
+	f.running.rejected[0] = f.artifact;
+	expect(&f, FAIL_REFUSED, "failed its trial");
 }
 
 static void test_policy__not_in_a_trial_and_not_while_reverting(void **state)

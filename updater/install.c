@@ -123,6 +123,7 @@ static void judge(struct install *in, struct policy_verdict *ret)
 		.hardware = in->device->hardware,
 		.state = &in->view.state,
 		.target = &in->view.facts[in->view.state.target],
+		.running = &in->view.facts[in->view.state.booted],
 		.slots = slots,
 		.slot_count = in->device->class_count,
 		.header_len = artifact_header_len(&in->artifact),

@@ -59,13 +59,21 @@ static void judge_floor(const struct manifest *manifest, const struct policy_inp
 		manifest->security_version, input->state->floor);
 }
 
+static bool remembers(const struct group_facts *facts, const struct digest *artifact)
+{
+	for (uint32_t i = 0; i < facts->rejected_count; i++)
+		if (digest_equal(&facts->rejected[i], artifact))
+			return true;
+	return false;
+}
+
+/* Whichever group it failed in: the groups take turns, and the build is as bad in the other one. */
 static bool is_rejected(const struct digest *artifact, const struct policy_input *input)
 {
 	const struct group_facts *target = input->target;
 
-	for (uint32_t i = 0; i < target->rejected_count; i++)
-		if (digest_equal(&target->rejected[i], artifact))
-			return true;
+	if (remembers(target, artifact) || remembers(input->running, artifact))
+		return true;
 	return input->state->target_rejected && digest_equal(&target->artifact, artifact);
 }
 

@@ -42,6 +42,7 @@ struct policy_input {
 	const char *hardware;
 	const struct state *state;
 	const struct group_facts *target; /* of the target group */
+	const struct group_facts *running; /* its seals remember what failed in its slots before */
 	const struct policy_slot *slots;
 	size_t slot_count;
 	uint64_t header_len; /* bytes of the header copy */
