@@ -523,6 +523,12 @@ static void test_install__two_slots_are_one_group(void **state)
 	must_install(&rig, "two2.abide", &result);
 	assert_memory_equal(rig_slot(&rig, 0, GROUP_B), image1, IMAGE_SIZE);
 	assert_memory_equal(rig_slot(&rig, 1, GROUP_B), image2, IMAGE_SIZE);
+	/* The first slot is proven, the second has drifted: both are written and proven anew. */
+	must_install(&rig, "two1.abide", NULL);
+	rig_slot(&rig, 1, GROUP_B)[IMAGE_SIZE / 2] ^= 1;
+	must_install(&rig, "two2.abide", &result);
+	assert_int_equal(result.action, PLAN_WRITE);
+	assert_memory_equal(rig_slot(&rig, 1, GROUP_B), image2, IMAGE_SIZE);
 	/* One slot of the group unsealed: the group holds nothing, and says so. */
 	memset(rig_slot(&rig, 1, GROUP_B) + SLOT_SIZE - SEAL_SPACE, 0, SEAL_SPACE);
 	view = rig_view(&rig);

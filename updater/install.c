@@ -199,6 +199,8 @@ static int read_back(struct install *in, size_t class, struct err *err)
 	const struct readback_watch watch = {
 		.progress = on_read_back, .arg = in, .interrupted = in->options->interrupted};
 
+	/* One from before the slot was written again proves nothing any more. */
+	readback_proof_free(&in->proofs[class]);
 	return readback_run(in->slots[class], in->artifact.trusted, image_of(in, class, NULL),
 		&watch, &in->proofs[class], err);
 }
