@@ -425,17 +425,31 @@ static int carry_out(struct install *in, struct err *err)
 			return -1;
 		note(in, err->msg);
 		in->result.action = PLAN_WRITE;
-		if (artifact_read_indexes(&in->artifact, err) < 0 || write_group(in, err) < 0)
-			return -1;
-		return flip(in, err);
+		break;
 	case PLAN_WRITE:
 		judge(in, &verdict);
-		if (policy_enforce(&verdict, err) < 0 ||
-			artifact_read_indexes(&in->artifact, err) < 0 || write_group(in, err) < 0)
+		if (policy_enforce(&verdict, err) < 0)
 			return -1;
-		return flip(in, err);
+		break;
 	}
-	return err_set(err, FAIL_STATE, "no such action");
+	if (artifact_read_indexes(&in->artifact, err) < 0 || write_group(in, err) < 0)
+		return -1;
+	return flip(in, err);
+}
+
+/* Store and data are not signed and come last: they prove wrong when the target is written already.
+ * Whoever reads that wants to know what boots. A failed commit and a signal have words of their own. */
+static void tell_failure(const struct install *in, const struct err *err)
+{
+	char text[160];
+
+	record(in, "install-failed", STATE_WRITING, STATE_WRITING, err->msg);
+	(void)snprintf(text, sizeof(text),
+		"group %s is untouched and boots next; group %s does not boot until an install "
+		"succeeds",
+		group_name(in->view.state.booted), group_name(in->result.group)); /* fits */
+	if (err->code != FAIL_BOOT && err->code != FAIL_INTERRUPTED)
+		note(in, text);
 }
 
 int install_run(struct device *device, const char *source, const struct install_options *options,
@@ -451,7 +465,7 @@ int install_run(struct device *device, const char *source, const struct install_
 		note(&in, in.view.boot_note);
 	if (carry_out(&in, err) < 0) {
 		if (in.result.action == PLAN_WRITE && in.header.data)
-			record(&in, "install-failed", STATE_WRITING, STATE_WRITING, err->msg);
+			tell_failure(&in, err);
 		return -1;
 	}
 	*ret = in.result;

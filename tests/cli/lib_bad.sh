@@ -47,6 +47,7 @@ still_boots_a() {
 late() { # status what pattern
 	expect "$1" "$2" abide install "$bad"
 	said "  is told" "^abide: install '$bad': .*($3)"
+	said "  and what the groups are now" 'group a is untouched and boots next; group b does not boot'
 	check "  a boots, and what is sealed is what was signed" still_boots_a
 	restore
 }
