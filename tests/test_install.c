@@ -297,6 +297,35 @@ static void test_install__forced_where_it_lies_it_stays_rejected_until_good(void
 	rig_finish(&rig);
 }
 
+static void test_install__repairs_a_group_that_does_not_boot_any_more(void **state)
+{
+	const struct install_options force = {.force = true};
+	struct boot_state boot;
+	struct install_result result;
+	struct rig rig;
+	struct err err = {0};
+
+	(void)state;
+	rig_with_release_1(&rig);
+	must_install(&rig, "2.abide", NULL);
+	assert_int_equal(rig_boot(&rig), GROUP_B);
+	boot = rig_view(&rig).boot;
+	boot = edge_revert(&boot, GROUP_B);
+	assert_int_equal(bootloader_commit(rig.device.boot, &boot, &err), 0);
+	/* Rebooted; a's kernel does not load; GRUB starts over with b. */
+	assert_int_equal(rig_view(&rig).state.now, STATE_REVERTING);
+	rig_slot(&rig, 0, GROUP_A)[9000] ^= 1;
+	bundles_image(&b, "6.img", IMAGE_SIZE, 6);
+	(void)bundles_make(&b, "6.abide", "6", 6, "6.img");
+	assert_int_equal(rig_install(&rig, bundles_path(&b, "6.abide"), NULL, &err), -1);
+	assert_int_equal(err.code, FAIL_STATE);
+	if (install_run(&rig.device, bundles_path(&b, "6.abide"), &force, &result, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(rig_boot(&rig), GROUP_A);
+	assert_string_equal(rig_view(&rig).facts[GROUP_A].version, "6");
+	rig_finish(&rig);
+}
+
 /* ---- stopped on the way ---- */
 
 static volatile sig_atomic_t stop;
@@ -577,6 +606,7 @@ int main(void)
 		cmocka_unit_test(test_install__refusals_write_nothing),
 		cmocka_unit_test(test_install__not_during_a_trial),
 		cmocka_unit_test(test_install__a_rejected_build_is_remembered),
+		cmocka_unit_test(test_install__repairs_a_group_that_does_not_boot_any_more),
 		cmocka_unit_test(test_install__forced_where_it_lies_it_stays_rejected_until_good),
 		cmocka_unit_test(test_install__interrupted_leaves_the_device_as_before),
 		cmocka_unit_test(test_install__a_failing_medium_is_never_sealed),

@@ -132,8 +132,14 @@ static void test_policy__not_in_a_trial_and_not_while_reverting(void **state)
 	prepare(&f);
 	f.state.now = STATE_TRIAL;
 	expect(&f, FAIL_STATE, "confirm");
+	f.input.force = true;
+	expect(&f, FAIL_STATE, "confirm"); /* the only fallback is never written */
+	f.input.force = false;
 	f.state.now = STATE_REVERTING;
 	expect(&f, FAIL_STATE, "reboot");
+	/* It came back after a reboot: the other group does not boot, and has to be repaired. */
+	f.input.force = true;
+	expect(&f, FAIL_NONE, "");
 }
 
 static void test_policy__too_small_says_by_how_many_bytes(void **state)

@@ -117,6 +117,11 @@ static int find_booted(
 				"'%s' says booted = %s, but the running root is on a slot of group "
 				"%s",
 				config->path, group_name(config->booted), group_name(by_root));
+		if (has_cmdline && by_cmdline != config->booted)
+			return err_set(err, FAIL_STATE,
+				"'%s' says booted = %s, but the kernel command line "
+				"says " GROUP_PARAM "%s",
+				config->path, group_name(config->booted), group_name(by_cmdline));
 		*ret = config->booted;
 		return 0;
 	}

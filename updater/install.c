@@ -421,7 +421,7 @@ static int carry_out(struct install *in, struct err *err)
 		 * that has drifted is written again, from the bundle at hand. */
 		if (prove_group(in, err) == 0)
 			return keep_rejected(in, err) < 0 ? -1 : flip(in, err);
-		if (err->code != FAIL_DRIFT)
+		if (err->code != FAIL_DRIFT && err->code != FAIL_IO)
 			return -1;
 		note(in, err->msg);
 		in->result.action = PLAN_WRITE;

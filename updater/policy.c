@@ -92,11 +92,21 @@ static void judge_rejected(const struct digest *artifact, const struct policy_in
 				 : "this build has not failed a trial on this device");
 }
 
+/* A reverted group that still runs is either about to be rebooted, or it came back because the other
+ * one does not boot any more. Only a person can tell; by force the other group is written, or the
+ * device could never be repaired. Cut off, it still boots the reverted group, as the last of the
+ * order. */
 static void judge_state(const struct policy_input *input, struct policy_verdict *verdict)
 {
 	struct err why = {.msg = ""};
 	bool ok = state_check(input->state->now, EVENT_INSTALL, &why) == 0;
 
+	if (!ok && input->force && input->state->now == STATE_REVERTING) {
+		add(verdict, "state", true, FAIL_STATE,
+			"the running group was reverted; group %s is written by force",
+			group_name(input->state->target));
+		return;
+	}
 	add(verdict, "state", ok, FAIL_STATE,
 		ok ? "the device is '%s', group %s may be written" : "%s%.0s",
 		ok ? state_name(input->state->now) : why.msg, group_name(input->state->target));

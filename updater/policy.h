@@ -46,7 +46,9 @@ struct policy_input {
 	const struct policy_slot *slots;
 	size_t slot_count;
 	uint64_t header_len; /* bytes of the header copy */
-	bool force; /* installs a rejected build again; overrides nothing else */
+	/* Installs a rejected build again; also from a reverted group that came back because the
+	 * other does not boot. Overrides nothing else. */
+	bool force;
 };
 
 void policy_judge(const struct manifest *manifest, const struct digest *artifact,

@@ -51,7 +51,8 @@ static const char *const REFUSALS[STATE_COUNT][EVENT_COUNT] = {
 	[STATE_REVERTING] =
 		{
 			[EVENT_INSTALL] = "the running group was reverted and the other one is the "
-					  "only good one; reboot first",
+					  "only good one; reboot first (if it came back after a "
+					  "reboot, the other one does not boot: --force writes it)",
 			[EVENT_FLIP] =
 				"the running group was reverted and the other one boots next "
 				"already; reboot first",
