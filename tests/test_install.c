@@ -25,6 +25,7 @@
 
 static struct bundles b;
 static uint8_t *image1, *image2;
+static uint8_t *strange; /* nothing of it is in the others */
 
 static uint8_t *load(const char *name)
 {
@@ -34,6 +35,14 @@ static uint8_t *load(const char *name)
 	if (fs_read_file(bundles_path(&b, name), IMAGE_SIZE, &bytes, &err) < 0)
 		fail_msg("%s", err.msg);
 	return bytes.data;
+}
+
+static void save(const char *name, const uint8_t *data, size_t len)
+{
+	struct err err = {0};
+
+	if (fs_replace_file(bundles_path(&b, name), data, len, 0644, &err) < 0)
+		fail_msg("%s", err.msg);
 }
 
 static int setup(void **state)
@@ -47,6 +56,11 @@ static int setup(void **state)
 	(void)bundles_make(&b, "old.abide", "0", 4, "2.img");
 	image1 = load("1.img");
 	image2 = load("2.img");
+	strange = load("1.img");
+	for (size_t i = 0; i < IMAGE_SIZE; i++)
+		strange[i] ^= (uint8_t)(0x55 + i % 251);
+	save("strange.img", strange, IMAGE_SIZE);
+	(void)bundles_make(&b, "strange.abide", "1", 5, "strange.img");
 	return 0;
 }
 
@@ -55,6 +69,7 @@ static int teardown(void **state)
 	(void)state;
 	free(image1);
 	free(image2);
+	free(strange);
 	bundles_finish(&b);
 	return 0;
 }
@@ -173,6 +188,147 @@ static void test_install__keeps_what_the_old_release_has_in_place(void **state)
 	assert_true(result.bytes.in_place > 0);
 	assert_true(result.written < IMAGE_SIZE);
 	rig_finish(&rig);
+}
+
+/* ---- what the device has already ---- */
+
+static void test_install__reuses_what_the_running_group_has(void **state)
+{
+	struct rig rig;
+	struct install_result result;
+
+	(void)state;
+	rig_with_release_1(&rig);
+	recorder_forget(rig.rec);
+	must_install(&rig, "2.abide", &result);
+	assert_true(result.bytes.seed > IMAGE_SIZE / 2);
+	assert_true(result.bytes.fetch < IMAGE_SIZE / 3);
+	assert_int_equal(result.bytes.seed + result.bytes.moved + result.bytes.fetch +
+				 result.bytes.zero + result.bytes.repeat + result.bytes.in_place,
+		IMAGE_SIZE);
+	assert_memory_equal(rig_slot(&rig, 0, GROUP_B), image2, IMAGE_SIZE);
+	assert_memory_equal(rig_slot(&rig, 0, GROUP_A), image1, IMAGE_SIZE);
+	assert_int_equal(recorder_count(rig.rec, RECORDER_WRITE, rig.slot[0][GROUP_A]), 0);
+	rig_finish(&rig);
+}
+
+static void test_install__a_corrupt_seed_costs_one_fetch(void **state)
+{
+	struct rig rig;
+	struct install_result clean, result;
+
+	(void)state;
+	rig_with_release_1(&rig);
+	must_install(&rig, "2.abide", &clean);
+	rig_finish(&rig);
+	rig_with_release_1(&rig);
+	for (size_t at = 10000; at < IMAGE_SIZE; at += IMAGE_SIZE / 4)
+		rig_slot(&rig, 0, GROUP_A)[at] ^= 1;
+	must_install(&rig, "2.abide", &result);
+	assert_true(result.bytes.seed < clean.bytes.seed);
+	assert_true(result.bytes.fetch > clean.bytes.fetch);
+	assert_true(result.bytes.fetch <= clean.bytes.fetch + 5 * INDEX_CHUNK_MAX);
+	assert_memory_equal(rig_slot(&rig, 0, GROUP_B), image2, IMAGE_SIZE);
+	assert_int_equal(rig_view(&rig).state.now, STATE_ACTIVATED);
+	rig_finish(&rig);
+}
+
+static void test_install__a_seed_that_cannot_be_read_is_none(void **state)
+{
+	unsigned int whole = 0;
+
+	(void)state;
+	for (size_t n = 1; n <= 30; n++) {
+		struct rig rig;
+		struct err err = {0};
+		int status;
+
+		rig_with_release_1(&rig);
+		recorder_fail(rig.rec, RECORDER_READ, rig.slot[0][GROUP_A], n);
+		status = rig_install(&rig, bundles_path(&b, "2.abide"), NULL, &err);
+		recorder_fail(rig.rec, RECORDER_READ, RECORDER_ANY, 0);
+		if (status < 0)
+			assert_int_not_equal(rig_view(&rig).state.now, STATE_ACTIVATED);
+		whole += status == 0;
+		must_install(&rig, "2.abide", NULL);
+		assert_memory_equal(rig_slot(&rig, 0, GROUP_B), image2, IMAGE_SIZE);
+		rig_finish(&rig);
+	}
+	assert_true(whole > 10);
+}
+
+static void change_seed(void *arg, const struct install_progress *progress)
+{
+	struct rig *rig = arg;
+
+	if (progress->phase != INSTALL_WRITE)
+		return;
+	/* Behind what was read ahead; it was right when it was checked. */
+	for (size_t at = 2u << 20; at < IMAGE_SIZE; at += 1000)
+		rig_slot(rig, 0, GROUP_A)[at] = 0xee;
+}
+
+static void test_install__a_seed_that_changes_meanwhile_is_told(void **state)
+{
+	struct rig rig;
+	const struct install_options options = {.progress = change_seed, .arg = &rig};
+	struct install_result result;
+	struct err err = {0};
+
+	(void)state;
+	rig_with_release_1(&rig);
+	assert_int_equal(
+		install_run(&rig.device, bundles_path(&b, "2.abide"), &options, &result, &err), -1);
+	assert_int_equal(err.code, FAIL_DRIFT);
+	assert_non_null(strstr(err.msg, "while it was reused"));
+	assert_int_equal(rig_view(&rig).facts[GROUP_B].seal, SEAL_WRITING);
+	assert_int_equal(rig_boot(&rig), GROUP_A);
+	/* As the message says. */
+	must_install(&rig, "2.abide", NULL);
+	assert_memory_equal(rig_slot(&rig, 0, GROUP_B), image2, IMAGE_SIZE);
+	rig_finish(&rig);
+}
+
+static void install_over_2(const char *name, const uint8_t *image, size_t len, uint64_t *ret_moved)
+{
+	struct install_result result;
+	char bundle[32];
+	uint8_t *sealed = malloc(SLOT_SIZE);
+	struct rig rig;
+
+	assert_non_null(sealed);
+	save(name, image, len);
+	(void)snprintf(bundle, sizeof(bundle), "%s.abide", name);
+	(void)bundles_make(&b, bundle, "5", 7, name);
+	rig_init(&rig, &b, 1, SLOT_SIZE);
+	rig_seal_factory(&rig, bundles_path(&b, "old.abide"));
+	memcpy(sealed, rig_slot(&rig, 0, GROUP_A), SLOT_SIZE);
+	rig_seal_factory(&rig, bundles_path(&b, "strange.abide"));
+	memcpy(rig_slot(&rig, 0, GROUP_B), sealed, SLOT_SIZE);
+	must_install(&rig, bundle, &result);
+	assert_memory_equal(rig_slot(&rig, 0, GROUP_B), image, len);
+	assert_int_equal(result.bytes.seed, 0);
+	*ret_moved = result.bytes.moved;
+	rig_finish(&rig);
+	free(sealed);
+}
+
+static void test_install__reuses_what_moved_within_the_slot(void **state)
+{
+	uint8_t *longer = malloc(IMAGE_SIZE + (1u << 19));
+	uint64_t moved;
+
+	(void)state;
+	assert_non_null(longer);
+	/* Half a MiB less in front: what is wanted lies ahead of the writer. */
+	install_over_2("shorter", image2 + (1u << 19), IMAGE_SIZE - (1u << 19), &moved);
+	assert_true(moved > IMAGE_SIZE / 3);
+	/* Half a MiB more: it is overwritten before it is wanted. */
+	memcpy(longer, strange, 1u << 19);
+	memcpy(longer + (1u << 19), image2, IMAGE_SIZE);
+	install_over_2("longer", longer, IMAGE_SIZE + (1u << 19), &moved);
+	assert_int_equal(moved, 0);
+	free(longer);
 }
 
 static void test_install__refusals_write_nothing(void **state)
@@ -494,7 +650,9 @@ static void test_install__nothing_a_carrier_does_gets_unverified_bytes_written(v
 		struct err err = {0};
 		const uint8_t *slot;
 
-		rig_with_release_1(&rig);
+		/* Nothing to reuse: all of it goes through the carrier. */
+		rig_init(&rig, &b, 1, SLOT_SIZE);
+		rig_seal_factory(&rig, bundles_path(&b, "strange.abide"));
 		man.mischief = (enum mischief)m;
 		man.at = 60;
 		man.seen = 0;
@@ -514,7 +672,7 @@ static void test_install__nothing_a_carrier_does_gets_unverified_bytes_written(v
 		}
 		assert_int_not_equal(rig_view(&rig).state.now, STATE_ACTIVATED);
 		assert_int_equal(rig_boot(&rig), GROUP_A);
-		assert_memory_equal(rig_slot(&rig, 0, GROUP_A), image1, IMAGE_SIZE);
+		assert_memory_equal(rig_slot(&rig, 0, GROUP_A), strange, IMAGE_SIZE);
 		rig.device.carrier.impostor = NULL;
 		must_install(&rig, "2.abide", NULL);
 		assert_memory_equal(rig_slot(&rig, 0, GROUP_B), image2, IMAGE_SIZE);
@@ -603,6 +761,11 @@ int main(void)
 		cmocka_unit_test(test_install__the_running_release_takes_a_flip_back),
 		cmocka_unit_test(test_install__a_drifted_slot_is_written_again),
 		cmocka_unit_test(test_install__keeps_what_the_old_release_has_in_place),
+		cmocka_unit_test(test_install__reuses_what_the_running_group_has),
+		cmocka_unit_test(test_install__a_corrupt_seed_costs_one_fetch),
+		cmocka_unit_test(test_install__a_seed_that_cannot_be_read_is_none),
+		cmocka_unit_test(test_install__a_seed_that_changes_meanwhile_is_told),
+		cmocka_unit_test(test_install__reuses_what_moved_within_the_slot),
 		cmocka_unit_test(test_install__refusals_write_nothing),
 		cmocka_unit_test(test_install__not_during_a_trial),
 		cmocka_unit_test(test_install__a_rejected_build_is_remembered),

@@ -140,6 +140,95 @@ static void test_plan__a_resume_has_a_limit(void **state)
 	free(pieces);
 }
 
+static void test_plan__chunks_of_a_seed_are_found_at_any_offset(void **state)
+{
+	const struct piece olds[] = {
+		{'x', 500}, {'b', 8000}, {'a', 5000}, {'z', 4096}, {'a', 5000}};
+	const struct piece news[] = {
+		{'a', 5000}, {'n', 100}, {'b', 8000}, {'z', 4096}, {'a', 5000}, {'b', 8001}};
+	struct index *old = make_index(olds, 5);
+	struct index *index = make_index(news, 6);
+	struct plan_image *plan = make_plan(index, NULL, 0);
+	struct plan_totals totals;
+	uint64_t offset = 0;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(plan_image_add_seed(plan, index, old, 3, &err), 0);
+	plan_image_end_seeds(plan);
+	assert_int_equal(plan_source(plan, 0), PLAN_SEED);
+	assert_int_equal(plan_seed_of(plan, 0, &offset), 3);
+	assert_int_equal(offset, 8500);
+	assert_int_equal(plan_source(plan, 1), PLAN_FETCH);
+	assert_int_equal(plan_source(plan, 2), PLAN_SEED);
+	assert_int_equal(plan_seed_of(plan, 2, &offset), 3);
+	assert_int_equal(offset, 500);
+	assert_int_equal(plan_source(plan, 3), PLAN_ZERO);
+	assert_int_equal(plan_source(plan, 4), PLAN_REPEAT);
+	assert_int_equal(plan_source(plan, 5), PLAN_FETCH);
+	assert_int_equal(plan_wanted(plan)[0], 2 | 32);
+	totals = plan_totals(plan, index);
+	assert_int_equal(totals.seed, 13000);
+	assert_int_equal(totals.fetch, 100 + 8001);
+	plan_refetch(plan, 2);
+	assert_int_equal(plan_source(plan, 2), PLAN_FETCH);
+	plan_image_free(&plan);
+	index_free(&index);
+	index_free(&old);
+}
+
+/* What is behind the writer is gone, and so is the first block. */
+static void test_plan__the_target_is_a_seed_only_ahead_of_the_writer(void **state)
+{
+	const struct piece olds[] = {
+		{'h', 1000}, {'a', 7192}, {'b', 8192}, {'c', 8192}, {'d', 8192}};
+	const struct piece news[] = {
+		{'h', 1000}, {'c', 8192}, {'x', 20000}, {'b', 8192}, {'d', 8192}, {'a', 7192}};
+	struct index *old = make_index(olds, 5);
+	struct index *index = make_index(news, 6);
+	struct plan_image *plan = make_plan(index, old, 0);
+	uint64_t offset = 0;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(plan_image_add_seed(plan, index, old, PLAN_SELF, &err), 0);
+	assert_int_equal(plan_source(plan, 0), PLAN_FETCH); /* wiped */
+	assert_int_equal(plan_source(plan, 1), PLAN_MOVED);
+	assert_int_equal(plan_seed_of(plan, 1, &offset), PLAN_SELF);
+	assert_int_equal(offset, 16384);
+	assert_int_equal(plan_source(plan, 3), PLAN_FETCH); /* 8192 is overwritten by then */
+	assert_int_equal(plan_source(plan, 4), PLAN_FETCH);
+	assert_int_equal(plan_source(plan, 5), PLAN_FETCH);
+	assert_int_equal(plan_totals(plan, index).moved, 8192);
+	/* Another seed has them. */
+	assert_int_equal(plan_image_add_seed(plan, index, old, 1, &err), 0);
+	assert_int_equal(plan_source(plan, 1), PLAN_MOVED);
+	assert_int_equal(plan_source(plan, 3), PLAN_SEED);
+	assert_int_equal(plan_source(plan, 0), PLAN_SEED);
+	plan_image_free(&plan);
+	index_free(&index);
+	index_free(&old);
+}
+
+static void test_plan__in_place_comes_before_a_seed_and_falls_back_to_it(void **state)
+{
+	const struct piece pieces[] = {{'h', 8192}, {'a', 8192}};
+	struct index *index = make_index(pieces, 2);
+	struct plan_image *plan = make_plan(index, index, 0);
+	struct err err;
+
+	(void)state;
+	assert_int_equal(plan_image_add_seed(plan, index, index, 1, &err), 0);
+	assert_int_equal(plan_source(plan, 0), PLAN_SEED);
+	assert_int_equal(plan_source(plan, 1), PLAN_IN_PLACE);
+	plan_refetch(plan, 1);
+	assert_int_equal(plan_source(plan, 1), PLAN_SEED);
+	plan_refetch(plan, 1);
+	assert_int_equal(plan_source(plan, 1), PLAN_FETCH);
+	plan_image_free(&plan);
+	index_free(&index);
+}
+
 static void test_plan__action_for_every_place_of_the_artifact(void **state)
 {
 	const struct digest x = {.b = {1}}, y = {.b = {2}};
@@ -177,6 +266,9 @@ int main(void)
 		cmocka_unit_test(test_plan__only_same_chunks_at_same_offsets_are_in_place),
 		cmocka_unit_test(test_plan__resume_looks_at_what_was_written),
 		cmocka_unit_test(test_plan__a_resume_has_a_limit),
+		cmocka_unit_test(test_plan__chunks_of_a_seed_are_found_at_any_offset),
+		cmocka_unit_test(test_plan__the_target_is_a_seed_only_ahead_of_the_writer),
+		cmocka_unit_test(test_plan__in_place_comes_before_a_seed_and_falls_back_to_it),
 		cmocka_unit_test(test_plan__action_for_every_place_of_the_artifact),
 	};
 

@@ -42,11 +42,13 @@ static void on_progress(void *arg, const struct install_progress *progress)
 static void print_bytes(const struct install_result *result)
 {
 	const struct plan_totals *bytes = &result->bytes;
-	char fetched[UI_SIZE_MAX], in_place[UI_SIZE_MAX], repeat[UI_SIZE_MAX], zero[UI_SIZE_MAX],
-		read[UI_SIZE_MAX];
+	char fetched[UI_SIZE_MAX], in_place[UI_SIZE_MAX], seed[UI_SIZE_MAX], moved[UI_SIZE_MAX],
+		repeat[UI_SIZE_MAX], zero[UI_SIZE_MAX], read[UI_SIZE_MAX];
 
-	ui_say("  %s new, %s in place, %s repeated, %s zero; %s read from the source\n",
-		ui_size(bytes->fetch, fetched), ui_size(bytes->in_place, in_place),
+	ui_say("  %s new, %s copied from the running group, %s from elsewhere in the slot, "
+	       "%s in place, %s repeated, %s zero; %s read from the source\n",
+		ui_size(bytes->fetch, fetched), ui_size(bytes->seed, seed),
+		ui_size(bytes->moved, moved), ui_size(bytes->in_place, in_place),
 		ui_size(bytes->repeat, repeat), ui_size(bytes->zero, zero),
 		ui_size(result->fetched, read));
 }

@@ -29,13 +29,16 @@ static const char *explain(const struct install_plan *plan)
 
 static void print_image(const char *class, uint64_t size, const struct plan_totals *bytes)
 {
-	char all[UI_SIZE_MAX], fetch[UI_SIZE_MAX], in_place[UI_SIZE_MAX], repeat[UI_SIZE_MAX],
-		zero[UI_SIZE_MAX];
+	char all[UI_SIZE_MAX], fetch[UI_SIZE_MAX], in_place[UI_SIZE_MAX], seed[UI_SIZE_MAX],
+		moved[UI_SIZE_MAX], repeat[UI_SIZE_MAX], zero[UI_SIZE_MAX], write[UI_SIZE_MAX];
 
-	ui_say("  %s, %s: %s to fetch, %s thought to be in place, %s repeated, %s zero\n", class,
-		ui_size(size, all), ui_size(bytes->fetch, fetch),
-		ui_size(bytes->in_place, in_place), ui_size(bytes->repeat, repeat),
-		ui_size(bytes->zero, zero));
+	ui_say("  %s, %s: %s to fetch (before compression), %s to copy from the running group, "
+	       "%s from elsewhere in the slot, %s thought to be in place, %s repeated, %s zero; "
+	       "%s to write\n",
+		class, ui_size(size, all), ui_size(bytes->fetch, fetch), ui_size(bytes->seed, seed),
+		ui_size(bytes->moved, moved), ui_size(bytes->in_place, in_place),
+		ui_size(bytes->repeat, repeat), ui_size(bytes->zero, zero),
+		ui_size(size - bytes->in_place, write));
 }
 
 static void print_plan(const struct install_plan *plan)

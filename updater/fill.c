@@ -8,7 +8,7 @@
 #include "updater/writer.h"
 
 #define READ_SIZE     (1u << 20)
-#define READ_CAP      (READ_SIZE + INDEX_CHUNK_MAX + MEM_BLOCK)
+#define READ_CAP      (READ_SIZE + INDEX_CHUNK_MAX + 2 * MEM_BLOCK)
 #define MARK_INTERVAL (UINT64_C(64) << 20) /* bytes between two durable marks in the seal */
 
 static int check_interrupted(const struct fill *fill, struct err *err)
@@ -26,35 +26,90 @@ static void report(const struct fill *fill, bool checking, uint64_t done)
 
 /* ---- what is in place already ---- */
 
-/* A span of the slot, [base, base + len), read ahead in large aligned pieces. */
+/* A span of a slot, [base, base + len), read ahead in large aligned pieces where one read follows
+ * the other, else no more than is wanted. */
 struct reader {
-	struct blockdev *slot;
+	struct blockdev *slot; /* the last one read; NULL: none yet */
 	uint64_t base;
 	size_t len;
-	uint8_t *buf;
+	uint64_t next; /* where the last read ended */
+	uint8_t *buf; /* READ_CAP bytes */
 };
 
-static int reader_get(
-	struct reader *reader, uint64_t off, size_t len, const uint8_t **ret, struct err *err)
+static int reader_get(struct reader *reader, struct blockdev *slot, uint64_t off, size_t len,
+	const uint8_t **ret, struct err *err)
 {
-	if (off < reader->base || off + len > reader->base + reader->len) {
-		uint64_t base = off & ~(uint64_t)(MEM_BLOCK - 1);
-		uint64_t left = reader->slot->size - base;
+	bool follows = slot == reader->slot && off - reader->next < READ_SIZE;
 
-		reader->len = left < READ_CAP ? (size_t)left : READ_CAP;
+	if (slot != reader->slot || off < reader->base || off + len > reader->base + reader->len) {
+		uint64_t base = off & ~(uint64_t)(MEM_BLOCK - 1);
+		uint64_t end = round_up(off + len, MEM_BLOCK);
+		uint64_t limit = slot->size & ~(uint64_t)(MEM_BLOCK - 1);
+
+		if (follows || !reader->slot)
+			end = base + READ_CAP;
+		if (end > limit)
+			end = limit;
+		/* Nothing is in the buffer if the read fails. */
+		reader->slot = slot;
+		reader->len = 0;
 		reader->base = base;
-		if (blockdev_pread(reader->slot, reader->buf, reader->len, base, err) < 0)
+		if (off + len > end)
+			return err_set(err, FAIL_SPACE, "read '%s' at %" PRIu64 ": past its end",
+				slot->name, off);
+		if (blockdev_pread(slot, reader->buf, (size_t)(end - base), base, err) < 0)
 			return -1;
+		reader->len = (size_t)(end - base);
 	}
+	reader->next = off + len;
 	*ret = reader->buf + (off - reader->base);
 	return 0;
+}
+
+static bool is_reused(enum plan_source source)
+{
+	return source == PLAN_SEED || source == PLAN_MOVED;
+}
+
+static struct blockdev *seed_of(const struct fill *fill, uint32_t i, uint64_t *ret_offset)
+{
+	unsigned int number = plan_seed_of(fill->plan, i, ret_offset);
+
+	return number == PLAN_SELF ? fill->slot : fill->seeds[number];
+}
+
+/* Is chunk i where the plan has it? A seed that cannot be read only costs a fetch; a target that
+ * cannot be read is told. */
+static int check_source(struct fill *fill, struct reader *reader, struct hasher *hasher, uint32_t i,
+	uint64_t offset, bool *ret, struct err *err)
+{
+	uint32_t len = index_length(fill->index, i);
+	struct blockdev *slot = fill->slot;
+	const uint8_t *data;
+	struct digest digest;
+
+	if (is_reused(plan_source(fill->plan, i)))
+		slot = seed_of(fill, i, &offset);
+	if (reader_get(reader, slot, offset, len, &data, err) < 0) {
+		*ret = false;
+		return slot == fill->slot ? -1 : 0;
+	}
+	if (digest_of(hasher, data, len, &digest, err) < 0)
+		return -1;
+	*ret = index_matches(fill->index, i, &digest);
+	return 0;
+}
+
+static bool is_local(enum plan_source source)
+{
+	return source == PLAN_IN_PLACE || is_reused(source);
 }
 
 int fill_check(struct fill *fill, struct err *err)
 {
 	CLEANUP(hasher_free) struct hasher *hasher = NULL;
 	CLEANUP(cleanup_free) uint8_t *buf = NULL;
-	struct reader reader = {.slot = fill->slot};
+	struct reader reader = {0};
 	uint64_t offset = 0;
 	void *p = NULL;
 
@@ -63,15 +118,14 @@ int fill_check(struct fill *fill, struct err *err)
 	reader.buf = buf = p;
 	for (uint32_t i = 0; i < index_count(fill->index); i++) {
 		uint32_t len = index_length(fill->index, i);
-		const uint8_t *data;
-		struct digest digest;
+		bool good = false;
 
-		if (plan_source(fill->plan, i) == PLAN_IN_PLACE) {
+		/* Each turn has one source less, so that it ends. */
+		while (!good && is_local(plan_source(fill->plan, i))) {
 			if (check_interrupted(fill, err) < 0 ||
-				reader_get(&reader, offset, len, &data, err) < 0 ||
-				digest_of(hasher, data, len, &digest, err) < 0)
+				check_source(fill, &reader, hasher, i, offset, &good, err) < 0)
 				return -1;
-			if (!index_matches(fill->index, i, &digest))
+			if (!good)
 				plan_refetch(fill->plan, i);
 			report(fill, true, offset + len);
 		}
@@ -86,6 +140,7 @@ struct pour {
 	struct fill *fill;
 	struct writer *writer;
 	struct hasher *hasher;
+	struct reader reader; /* of seeds */
 	uint64_t *offsets; /* of each chunk: to find what a repeat repeats */
 };
 
@@ -104,6 +159,30 @@ static int verify_chunk(struct pour *pour, uint32_t i, const uint8_t *data, stru
 	return 0;
 }
 
+/* It was right a moment ago: whatever changes a running system's slot will do so again. */
+static int copy_seed(struct pour *pour, uint32_t i, uint8_t *buf, struct err *err)
+{
+	const struct fill *fill = pour->fill;
+	uint32_t len = index_length(fill->index, i);
+	uint64_t offset = 0;
+	struct blockdev *slot = seed_of(fill, i, &offset);
+	const uint8_t *data;
+	struct digest digest;
+
+	if (reader_get(&pour->reader, slot, offset, len, &data, err) < 0)
+		return -1;
+	memcpy(buf, data, len);
+	if (digest_of(pour->hasher, buf, len, &digest, err) < 0)
+		return -1;
+	if (!index_matches(fill->index, i, &digest))
+		return err_set(err, FAIL_DRIFT,
+			"'%s' changed at %" PRIu64
+			" while it was reused (is it mounted for writing?); install again to fetch "
+			"what changed",
+			slot->name, offset);
+	return 0;
+}
+
 static int get_chunk(struct pour *pour, uint32_t i, uint8_t *buf, struct err *err)
 {
 	const struct fill *fill = pour->fill;
@@ -118,6 +197,9 @@ static int get_chunk(struct pour *pour, uint32_t i, uint8_t *buf, struct err *er
 			    len, err) < 0)
 			return -1;
 		return verify_chunk(pour, i, buf, err);
+	case PLAN_SEED:
+	case PLAN_MOVED:
+		return copy_seed(pour, i, buf, err);
 	case PLAN_FETCH:
 		if (carrier_chunk(fill->carrier, i, buf, len, err) < 0)
 			return -1;
@@ -176,6 +258,7 @@ int fill_write(struct fill *fill, struct err *err)
 	CLEANUP(writer_free) struct writer *writer = NULL;
 	CLEANUP(hasher_free) struct hasher *hasher = NULL;
 	CLEANUP(cleanup_free) uint64_t *offsets = NULL;
+	CLEANUP(cleanup_free) uint8_t *buf = NULL;
 	struct pour pour = {.fill = fill};
 	void *p = NULL;
 	int failed;
@@ -183,6 +266,9 @@ int fill_write(struct fill *fill, struct err *err)
 	if (mem_alloc(index_count(fill->index) * sizeof(*offsets), &p, err) < 0)
 		return -1;
 	pour.offsets = offsets = p;
+	if (mem_alloc_aligned(READ_CAP, &p, err) < 0)
+		return -1;
+	pour.reader.buf = buf = p;
 	if (hasher_new(&hasher, err) < 0 ||
 		writer_new(fill->slot, index_image_size(fill->index), &writer, err) < 0)
 		return -1;

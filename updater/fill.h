@@ -25,7 +25,8 @@ struct fill {
 	struct blockdev *slot;
 	const char *class;
 	const struct index *index;
-	struct plan_image *plan; /* in-place chunks that are not are planned anew by fill_check */
+	struct plan_image *plan; /* chunks that are not where they should be: planned anew */
+	struct blockdev *const *seeds; /* by the plan's numbers, for reading; NULL if it has none */
 	struct carrier *carrier; /* at CLASS.data; used only if something is to be fetched */
 	struct seal *seal; /* `writing`, in force; its mark is advanced */
 	void (*progress)(void *arg, bool checking, uint64_t done, uint64_t total); /* or NULL */
@@ -34,9 +35,11 @@ struct fill {
 	uint64_t written; /* out: bytes of image written */
 };
 
-/* Reads the chunks planned as in place and compares their digests. Writes nothing. */
+/* Reads the chunks planned as in place or reused and compares their digests: one that differs, or
+ * cannot be read from a seed, is fetched. Writes nothing. */
 int fill_check(struct fill *fill, struct err *err);
-/* Writes the image. FAIL_UNTRUSTED if bytes from the carrier are not what the index says. */
+/* Writes the image. FAIL_UNTRUSTED if bytes from the carrier are not what the index says,
+ * FAIL_DRIFT if those of a seed are not any more. */
 int fill_write(struct fill *fill, struct err *err);
 
 #endif

@@ -4,12 +4,12 @@
 #include <string.h>
 
 #include "updater/fill.h"
-#include "updater/header.h"
 #include "updater/lock.h"
 #include "updater/log.h"
 #include "updater/mem.h"
 #include "updater/readback.h"
 #include "updater/record.h"
+#include "updater/seeds.h"
 
 /* One install under way. The target's slots are open, exclusively, from the policy's look at them
  * until the end. */
@@ -20,6 +20,7 @@ struct install {
 	struct artifact artifact;
 	struct bytes header; /* for the slots */
 	struct blockdev *slots[MANIFEST_IMAGES_MAX]; /* by class */
+	struct seeds seeds;
 	struct readback_proof *proofs[MANIFEST_IMAGES_MAX]; /* by class */
 	enum install_phase phase;
 	const char *class; /* at work on */
@@ -32,6 +33,7 @@ static void install_finish(struct install *in)
 		readback_proof_free(&in->proofs[i]);
 		blockdev_close(&in->slots[i]);
 	}
+	seeds_close(&in->seeds);
 	bytes_finish(&in->header);
 	artifact_close(&in->artifact);
 }
@@ -153,45 +155,26 @@ static bool holds_it(const struct install *in, const struct seal *seal)
 	       strcmp(seal->class, in->class) == 0;
 }
 
-/* The index of the image that the slot holds now, from its own header: what may be in place. Any
- * doubt about it costs bytes to fetch, nothing else, so that errors are not told. */
-static struct index *old_index(const struct install *in, size_t class, const struct seal *seal)
-{
-	CLEANUP(header_finish) struct header header = {0};
-	CLEANUP(manifest_free) struct manifest *manifest = NULL;
-	struct index *index = NULL;
-	struct err err = {0};
-
-	if (device_read_header(in->device, in->slots[class], seal, &header, NULL, &manifest, &err) <
-		0)
-		return NULL;
-	for (size_t i = 0; i < manifest->image_count; i++) {
-		const struct manifest_image *image = &manifest->images[i];
-		struct digest digest;
-
-		if (strcmp(image->class, in->class) != 0 ||
-			digest_once(header.index[i].data, header.index[i].len, &digest, &err) < 0 ||
-			!digest_equal(&digest, &image->index_sha256))
-			continue;
-		if (index_parse(&header.index[i], image->size, &index, &err) < 0)
-			log_debug("'%s': %s", in->class, err.msg);
-	}
-	return index;
-}
-
 static int make_plan(const struct install *in, size_t class, const struct seal *seal,
 	struct plan_image **ret, struct err *err)
 {
 	CLEANUP(index_free) struct index *old = NULL;
+	CLEANUP(plan_image_free) struct plan_image *plan = NULL;
 	struct plan_seed seed = {0};
+	const struct index *index;
 	size_t i;
 
 	(void)image_of(in, class, &i);
+	index = in->artifact.indexes[i];
 	if (seal->state == SEAL_SEALED)
-		seed.old_index = old = old_index(in, class, seal);
+		seed.old_index = old = seeds_index(in->device, in->slots[class], seal, in->class);
 	if (seal->state == SEAL_WRITING && holds_it(in, seal))
 		seed.resume = seal->mark + 1; /* a mark of 0 is a beginning, too */
-	return plan_image_make(in->artifact.indexes[i], &seed, ret, err);
+	if (plan_image_make(index, &seed, &plan, err) < 0 ||
+		seeds_add(&in->seeds, in->device, &in->view, class, index, old, plan, err) < 0)
+		return -1;
+	*ret = steal_ptr(&plan);
+	return 0;
 }
 
 static int read_back(struct install *in, size_t class, struct err *err)
@@ -212,6 +195,8 @@ static void count_bytes(struct install *in, const struct fill *fill)
 	in->result.bytes.zero += totals.zero;
 	in->result.bytes.repeat += totals.repeat;
 	in->result.bytes.in_place += totals.in_place;
+	in->result.bytes.seed += totals.seed;
+	in->result.bytes.moved += totals.moved;
 	in->result.bytes.fetch += totals.fetch;
 	in->result.written += fill->written;
 }
@@ -231,6 +216,7 @@ static int fill_slot(struct install *in, size_t class, const struct seal *old, s
 		.class = in->class,
 		.index = in->artifact.indexes[i],
 		.plan = plan,
+		.seeds = in->seeds.slots,
 		.carrier = in->artifact.carrier,
 		.seal = seal,
 		.progress = on_fill,
@@ -331,6 +317,7 @@ static int write_group(struct install *in, struct err *err)
 	record(in, "install", in->view.state.now, STATE_WRITING, NULL);
 	if (begin_group(in, old, seals, err) < 0)
 		return -1;
+	seeds_open(in->device, &in->view, &in->seeds);
 	/* In the bundle's order: its data is one stream. */
 	for (size_t k = 0; k < in->artifact.manifest->image_count; k++) {
 		size_t class = (size_t)device_class_find(
@@ -480,6 +467,7 @@ static int plan_write(struct install *in, struct install_plan *plan, struct err 
 
 	if (artifact_read_indexes(&in->artifact, err) < 0)
 		return -1;
+	seeds_open(in->device, &in->view, &in->seeds);
 	for (size_t k = 0; k < in->artifact.manifest->image_count; k++) {
 		CLEANUP(plan_image_free) struct plan_image *image = NULL;
 		const char *name = in->artifact.manifest->images[k].class;

@@ -15,6 +15,10 @@ struct plan_image {
 	uint32_t *repeat_of; /* per chunk; itself: the first of its kind */
 	uint8_t *is_zero; /* per chunk: bytes known to be zero */
 	uint8_t *wanted; /* bitmap */
+	uint8_t *seed; /* per chunk: number of the slot that has it, plus 1; 0: none */
+	uint64_t *seed_offset; /* per chunk: where there */
+	uint32_t *table; /* of the first chunks of their kind, by digest: number + 1; 0: free */
+	uint32_t table_size; /* a power of two */
 };
 
 const char *plan_action_name(enum plan_action action)
@@ -90,27 +94,36 @@ static bool same_chunk(const struct index *a, uint32_t i, const struct index *b,
 	       memcmp(index_digest(a, i), index_digest(b, k), INDEX_DIGEST_LEN) == 0;
 }
 
-/* For each chunk the first one with the same length and digest. The digests are SHA-256, so their
+/* The place in the table of chunk i of `other`, or a free one. The digests are SHA-256, so their
  * first bytes are as good a hash as any; an attacker who signs indexes has better things to do. */
+static uint32_t *table_place(const struct plan_image *plan, const struct index *index,
+	const struct index *other, uint32_t i)
+{
+	uint32_t mask = plan->table_size - 1;
+	uint32_t at = le32_get(index_digest(other, i)) & mask;
+
+	while (plan->table[at] && !same_chunk(index, plan->table[at] - 1, other, i))
+		at = (at + 1) & mask;
+	return &plan->table[at];
+}
+
+/* For each chunk the first one with the same length and digest. */
 static int find_repeats(struct plan_image *plan, const struct index *index, struct err *err)
 {
-	CLEANUP(cleanup_free) uint32_t *table = NULL; /* chunk number + 1; 0: free */
-	uint32_t size = 16;
 	void *p = NULL;
 
-	while (size < plan->count * 2)
-		size *= 2;
-	if (mem_alloc((size_t)size * sizeof(*table), &p, err) < 0)
+	plan->table_size = 16;
+	while (plan->table_size < plan->count * 2)
+		plan->table_size *= 2;
+	if (mem_alloc((size_t)plan->table_size * sizeof(*plan->table), &p, err) < 0)
 		return -1;
-	table = p;
+	plan->table = p;
 	for (uint32_t i = 0; i < plan->count; i++) {
-		uint32_t at = le32_get(index_digest(index, i)) & (size - 1);
+		uint32_t *place = table_place(plan, index, index, i);
 
-		while (table[at] && !same_chunk(index, table[at] - 1, index, i))
-			at = (at + 1) & (size - 1);
-		if (!table[at])
-			table[at] = i + 1;
-		plan->repeat_of[i] = table[at] - 1;
+		if (!*place)
+			*place = i + 1;
+		plan->repeat_of[i] = *place - 1;
 	}
 	return 0;
 }
@@ -119,7 +132,11 @@ static enum plan_source fallback_source(const struct plan_image *plan, uint32_t 
 {
 	if (plan->is_zero[i])
 		return PLAN_ZERO;
-	return plan->repeat_of[i] != i ? PLAN_REPEAT : PLAN_FETCH;
+	if (plan->repeat_of[i] != i)
+		return PLAN_REPEAT;
+	if (!plan->seed[i])
+		return PLAN_FETCH;
+	return plan->seed[i] == PLAN_SELF + 1 ? PLAN_MOVED : PLAN_SEED;
 }
 
 static void set_source(struct plan_image *plan, uint32_t i, enum plan_source source)
@@ -177,6 +194,12 @@ static int plan_alloc(uint32_t count, struct plan_image **ret, struct err *err)
 	if (mem_alloc((size_t)count / 8 + 1, &p, err) < 0)
 		return -1;
 	plan->wanted = p;
+	if (mem_alloc(count, &p, err) < 0)
+		return -1;
+	plan->seed = p;
+	if (mem_alloc((size_t)count * sizeof(*plan->seed_offset), &p, err) < 0)
+		return -1;
+	plan->seed_offset = p;
 	*ret = steal_ptr(&plan);
 	return 0;
 }
@@ -199,6 +222,58 @@ int plan_image_make(const struct index *index, const struct plan_seed *seed,
 	return 0;
 }
 
+static void take_seed(struct plan_image *plan, uint32_t i, unsigned int number, uint64_t offset)
+{
+	if (plan->seed[i] || plan->is_zero[i])
+		return;
+	plan->seed[i] = (uint8_t)(number + 1);
+	plan->seed_offset[i] = offset;
+	if (plan->source[i] == PLAN_FETCH)
+		set_source(plan, i, fallback_source(plan, i));
+}
+
+static int chunk_offsets(const struct index *index, uint64_t **ret, struct err *err)
+{
+	uint64_t *offsets;
+	uint64_t offset = 0;
+	void *p = NULL;
+
+	if (mem_alloc(index_count(index) * sizeof(*offsets), &p, err) < 0)
+		return -1;
+	offsets = p;
+	for (uint32_t i = 0; i < index_count(index); i++) {
+		offsets[i] = offset;
+		offset += index_length(index, i);
+	}
+	*ret = offsets;
+	return 0;
+}
+
+/* The slot that is written is a seed only ahead of the writer: a chunk is copied when all before it
+ * is written and nothing behind it is, except for the first block, which is wiped. */
+int plan_image_add_seed(struct plan_image *plan, const struct index *index,
+	const struct index *seed, unsigned int number, struct err *err)
+{
+	CLEANUP(cleanup_free) uint64_t *offsets = NULL; /* in the new image */
+	uint64_t at = 0;
+
+	if (number == PLAN_SELF && chunk_offsets(index, &offsets, err) < 0)
+		return -1;
+	for (uint32_t k = 0; k < index_count(seed); k++) {
+		uint32_t place = *table_place(plan, index, seed, k);
+
+		if (place && (number != PLAN_SELF || (at >= MEM_BLOCK && at >= offsets[place - 1])))
+			take_seed(plan, place - 1, number, at);
+		at += index_length(seed, k);
+	}
+	return 0;
+}
+
+void plan_image_end_seeds(struct plan_image *plan)
+{
+	free(steal_ptr(&plan->table));
+}
+
 void plan_image_free(struct plan_image **plan)
 {
 	if (!plan || !*plan)
@@ -207,6 +282,9 @@ void plan_image_free(struct plan_image **plan)
 	free((*plan)->is_zero);
 	free((*plan)->repeat_of);
 	free((*plan)->wanted);
+	free((*plan)->seed);
+	free((*plan)->seed_offset);
+	free((*plan)->table);
 	free(*plan);
 	*plan = NULL;
 }
@@ -221,8 +299,16 @@ uint32_t plan_repeat_of(const struct plan_image *plan, uint32_t chunk)
 	return plan->repeat_of[chunk];
 }
 
+unsigned int plan_seed_of(const struct plan_image *plan, uint32_t chunk, uint64_t *ret_offset)
+{
+	*ret_offset = plan->seed_offset[chunk];
+	return plan->seed[chunk] - 1u;
+}
+
 void plan_refetch(struct plan_image *plan, uint32_t chunk)
 {
+	if (plan->source[chunk] == PLAN_SEED || plan->source[chunk] == PLAN_MOVED)
+		plan->seed[chunk] = 0;
 	set_source(plan, chunk, fallback_source(plan, chunk));
 }
 
@@ -238,6 +324,8 @@ struct plan_totals plan_totals(const struct plan_image *plan, const struct index
 		[PLAN_ZERO] = &totals.zero,
 		[PLAN_REPEAT] = &totals.repeat,
 		[PLAN_IN_PLACE] = &totals.in_place,
+		[PLAN_SEED] = &totals.seed,
+		[PLAN_MOVED] = &totals.moved,
 		[PLAN_FETCH] = &totals.fetch,
 	};
 

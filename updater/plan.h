@@ -29,7 +29,9 @@ enum plan_action plan_action(const struct state *state, const struct group_facts
 enum plan_source {
 	PLAN_ZERO, /* all zero: known from the index */
 	PLAN_REPEAT, /* as an earlier chunk of this image: copied from the slot */
-	PLAN_IN_PLACE, /* thought to be in the slot already: verified there, else fetched */
+	PLAN_IN_PLACE, /* thought to be in the slot already: verified there, else another source */
+	PLAN_SEED, /* thought to be in a slot of the running group: verified, else fetched */
+	PLAN_MOVED, /* the same, further on in this slot's older content */
 	PLAN_FETCH,
 };
 
@@ -45,16 +47,31 @@ struct plan_totals {
 	uint64_t zero; /* bytes, of each source */
 	uint64_t repeat;
 	uint64_t in_place;
+	uint64_t seed;
+	uint64_t moved;
 	uint64_t fetch;
 };
 
+/* Seeds have numbers, by which the caller knows the slots. The slot that is written itself: */
+#define PLAN_SELF      0u
+#define PLAN_SEEDS_MAX 32u
+
 int plan_image_make(const struct index *index, const struct plan_seed *seed,
 	struct plan_image **ret, struct err *err);
+/* Chunks that slot `number` holds, by its index, are copied instead of fetched. The first seed that
+ * has a chunk is taken; what is in place stays. Nothing of `seed` is kept: one at a time will do. */
+int plan_image_add_seed(struct plan_image *plan, const struct index *index,
+	const struct index *seed, unsigned int number, struct err *err);
+/* No more of them: gives back what was needed to find them. */
+void plan_image_end_seeds(struct plan_image *plan);
 void plan_image_free(struct plan_image **plan);
 enum plan_source plan_source(const struct plan_image *plan, uint32_t chunk);
 /* For PLAN_REPEAT: the chunk to copy, which is an earlier one. */
 uint32_t plan_repeat_of(const struct plan_image *plan, uint32_t chunk);
-/* An in-place chunk turned out to be something else: it is to be fetched. */
+/* For PLAN_SEED and PLAN_MOVED: the seed's number, and where the chunk lies in it. */
+unsigned int plan_seed_of(const struct plan_image *plan, uint32_t chunk, uint64_t *ret_offset);
+/* An in-place or reused chunk turned out to be something else: the next best source is taken, which
+ * is to be checked in turn. */
 void plan_refetch(struct plan_image *plan, uint32_t chunk);
 struct plan_totals plan_totals(const struct plan_image *plan, const struct index *index);
 /* Bit i % 8 of byte i / 8: chunk i is PLAN_FETCH. index_count() bits. */

@@ -233,9 +233,9 @@ int ui_json_info(const struct trusted *trusted, const struct manifest *manifest,
 
 static json_t *totals(const struct plan_totals *bytes)
 {
-	return json_pack("{s:o, s:o, s:o, s:o}", "zero", number(bytes->zero), "repeat",
-		number(bytes->repeat), "in_place", number(bytes->in_place), "fetch",
-		number(bytes->fetch));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "zero", number(bytes->zero), "repeat",
+		number(bytes->repeat), "in_place", number(bytes->in_place), "running",
+		number(bytes->seed), "moved", number(bytes->moved), "fetch", number(bytes->fetch));
 }
 
 static json_t *plan_checks(const struct policy_verdict *verdict)

@@ -5,13 +5,13 @@
 # shellcheck source=tests/cli/lib_bad.sh
 . "$(dirname "$0")/lib_bad.sh"
 
-# Group b holds nothing, so that every chunk is fetched.
+# Group b holds nothing, and a nothing of this image, so that every chunk is fetched.
 device 8M
 {
-	noise 1 300000
-	seq 100000
+	noise 11 300000
+	seq 7 100000
 	head -c 200000 /dev/zero
-	noise 1 150000
+	noise 12 150000
 } >"$work/image-2"
 truncate -s %4096 "$work/image-2"
 bundle 2 2.0 "$work/image-2"
