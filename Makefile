@@ -308,7 +308,7 @@ $(B)/lint/%.tidy: %.c $(B)/obj/%.o .clang-tidy
 		{ grep -E '(error|warning): ' $@; echo "all of it: $@.log"; mv $@ $@.log; exit 1; }
 
 lint-analyzer:
-	@$(BUILD) $(ANALYZER) build-analyzer/libabide.a build-analyzer/libimage.a
+	@$(SUB) -s -k $(ANALYZER) build-analyzer/libabide.a build-analyzer/libimage.a
 
 # ---- installing ----
 
