@@ -231,12 +231,17 @@ static int advance_mark(struct pour *pour, struct err *err)
 	if (writer_flush(pour->writer, &mark, err) < 0)
 		return -1;
 	pour->fill->seal->mark = mark;
-	return seal_write(pour->fill->slot, pour->fill->seal, err);
+	if (seal_write(pour->fill->slot, pour->fill->seal, err) < 0)
+		return -1;
+	if (mark == 0)
+		return 0;
+	return readback_ahead(pour->fill->readback, mark, writer_first_block(pour->writer), err);
 }
 
 static int pour_all(struct pour *pour, struct err *err)
 {
 	struct fill *fill = pour->fill;
+	uint64_t interval = fill->mark_interval ? fill->mark_interval : MARK_INTERVAL;
 	uint64_t marked = 0;
 
 	for (uint32_t i = 0; i < index_count(fill->index); i++) {
@@ -244,7 +249,7 @@ static int pour_all(struct pour *pour, struct err *err)
 		if (check_interrupted(fill, err) < 0 || pour_chunk(pour, i, err) < 0)
 			return -1;
 		report(fill, false, writer_position(pour->writer));
-		if (writer_position(pour->writer) - marked < MARK_INTERVAL)
+		if (writer_position(pour->writer) - marked < interval)
 			continue;
 		marked = writer_position(pour->writer);
 		if (advance_mark(pour, err) < 0)

@@ -36,6 +36,7 @@ struct install_progress {
 
 struct install_options {
 	bool force; /* a rejected build again */
+	uint64_t mark_interval; /* tests only: see fill.h */
 	const volatile sig_atomic_t *interrupted; /* or NULL */
 	void (*progress)(void *arg, const struct install_progress *progress); /* or NULL */
 	void (*note)(void *arg, const char *text); /* survivable trouble, one line; or NULL */
