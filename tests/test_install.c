@@ -322,11 +322,11 @@ static void test_install__reuses_what_moved_within_the_slot(void **state)
 	/* Half a MiB less in front: what is wanted lies ahead of the writer. */
 	install_over_2("shorter", image2 + (1u << 19), IMAGE_SIZE - (1u << 19), &moved);
 	assert_true(moved > IMAGE_SIZE / 3);
-	/* Half a MiB more: it is overwritten before it is wanted. */
+	/* Half a MiB more: all but what it has several times is overwritten before it is wanted. */
 	memcpy(longer, strange, 1u << 19);
 	memcpy(longer + (1u << 19), image2, IMAGE_SIZE);
 	install_over_2("longer", longer, IMAGE_SIZE + (1u << 19), &moved);
-	assert_int_equal(moved, 0);
+	assert_true(moved < IMAGE_SIZE / 8);
 	free(longer);
 }
 
