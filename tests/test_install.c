@@ -169,6 +169,30 @@ static void test_install__a_drifted_slot_is_written_again(void **state)
 	rig_finish(&rig);
 }
 
+static void test_install__a_sector_that_cannot_be_read_is_written_again(void **state)
+{
+	unsigned int healed = 0;
+
+	(void)state;
+	for (size_t n = 1; n <= 12; n++) {
+		struct install_result result = {0};
+		struct err err = {0};
+		struct rig rig;
+
+		rig_with_release_1(&rig);
+		must_install(&rig, "2.abide", NULL);
+		must_install(&rig, "1.abide", NULL);
+		recorder_fail(rig.rec, RECORDER_READ, rig.slot[0][GROUP_B], n);
+		if (rig_install(&rig, bundles_path(&b, "2.abide"), &result, &err) == 0 &&
+			result.action == PLAN_WRITE)
+			healed++;
+		must_install(&rig, "2.abide", NULL);
+		assert_memory_equal(rig_slot(&rig, 0, GROUP_B), image2, IMAGE_SIZE);
+		rig_finish(&rig);
+	}
+	assert_true(healed >= 3);
+}
+
 static void test_install__keeps_what_the_old_release_has_in_place(void **state)
 {
 	struct rig rig;
@@ -759,6 +783,7 @@ int main(void)
 		cmocka_unit_test(test_install__again_writes_nothing),
 		cmocka_unit_test(test_install__the_running_release_takes_a_flip_back),
 		cmocka_unit_test(test_install__a_drifted_slot_is_written_again),
+		cmocka_unit_test(test_install__a_sector_that_cannot_be_read_is_written_again),
 		cmocka_unit_test(test_install__keeps_what_the_old_release_has_in_place),
 		cmocka_unit_test(test_install__reuses_what_the_running_group_has),
 		cmocka_unit_test(test_install__a_corrupt_seed_costs_one_fetch),

@@ -78,8 +78,8 @@ static struct blockdev *seed_of(const struct fill *fill, uint32_t i, uint64_t *r
 	return number == PLAN_SELF ? fill->slot : fill->seeds[number];
 }
 
-/* Is chunk i where the plan has it? A seed that cannot be read only costs a fetch; a target that
- * cannot be read is told. */
+/* Is chunk i where the plan has it? What cannot be read only costs a fetch; in the target the write
+ * that follows may even heal a bad sector, and the read-back is what judges it. */
 static int check_source(struct fill *fill, struct reader *reader, struct hasher *hasher, uint32_t i,
 	uint64_t offset, bool *ret, struct err *err)
 {
@@ -87,12 +87,13 @@ static int check_source(struct fill *fill, struct reader *reader, struct hasher 
 	struct blockdev *slot = fill->slot;
 	const uint8_t *data;
 	struct digest digest;
+	struct err unread;
 
 	if (is_reused(plan_source(fill->plan, i)))
 		slot = seed_of(fill, i, &offset);
-	if (reader_get(reader, slot, offset, len, &data, err) < 0) {
+	if (reader_get(reader, slot, offset, len, &data, &unread) < 0) {
 		*ret = false;
-		return slot == fill->slot ? -1 : 0;
+		return 0;
 	}
 	if (digest_of(hasher, data, len, &digest, err) < 0)
 		return -1;
