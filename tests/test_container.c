@@ -60,7 +60,7 @@ static void memory_free(struct source *source)
 	(void)source;
 }
 
-static const struct source_ops MEMORY = {memory_read, memory_skip, memory_free};
+static const struct source_ops MEMORY = {memory_read, memory_skip, NULL, memory_free};
 
 static struct memory memory_of(const void *data, size_t len)
 {

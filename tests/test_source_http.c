@@ -37,6 +37,8 @@ static struct fixture f;
 static void on_note(void *arg, const char *text)
 {
 	(void)arg;
+	if (strstr(text, "takes no ranges"))
+		return;
 	assert_non_null(strstr(text, "connection lost at"));
 	f.notes++;
 }

@@ -12,6 +12,7 @@
 #define TAR_BLOCK 512u
 /* Zeros after the end-of-archive mark: writers fill up to their record size. */
 #define CONTAINER_TAIL_MAX (1u << 20)
+#define CONTAINER_NEXT     (8u << 10) /* a usual header of a member */
 
 struct container {
 	struct source *source;
@@ -121,6 +122,12 @@ static int overrun(const struct container *container, uint64_t len, struct err *
 		(unsigned long long)container->left, (unsigned long long)len);
 }
 
+void container_expect(struct container *container, uint64_t len)
+{
+	if (len > buffered(container))
+		source_expect(container->source, len - buffered(container));
+}
+
 int container_borrow(struct container *container, size_t len, const uint8_t **ret, struct err *err)
 {
 	if (len > container->left || len > CONTAINER_BORROW_MAX)
@@ -193,6 +200,8 @@ int container_read_all(struct container *container, const struct member *member,
 		return -1;
 	all.data = p;
 	all.len = (size_t)member->size;
+	/* The next member's header comes with it. */
+	container_expect(container, member->size + container->padding + CONTAINER_NEXT);
 	if (container_read(container, all.data, all.len, err) < 0)
 		return -1;
 	*ret = steal_bytes(&all);
@@ -346,6 +355,7 @@ int container_next(struct container *container, struct member *ret, struct err *
 	if (container->begun && (container_skip(container, container->left, err) < 0 ||
 					pass_padding(container, err) < 0))
 		return -1;
+	container_expect(container, CONTAINER_AHEAD);
 	if (fill(container, TAR_BLOCK, err) < 0)
 		return -1;
 	if (buffered(container) < TAR_BLOCK)

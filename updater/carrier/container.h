@@ -27,6 +27,7 @@
 
 #define CONTAINER_HEADER_MAX (64u << 10) /* a member's tar header, pax records included */
 #define CONTAINER_BORROW_MAX (256u << 10) /* = INDEX_CHUNK_MAX: no stored chunk is longer */
+#define CONTAINER_AHEAD      (64u << 10) /* asked for where it is not known what comes */
 #define CONTAINER_BUFFER     (2u * CONTAINER_BORROW_MAX)
 
 struct container;
@@ -41,6 +42,8 @@ int container_next(struct container *container, struct member *ret, struct err *
 int container_borrow(struct container *container, size_t len, const uint8_t **ret, struct err *err);
 int container_read(struct container *container, void *buf, size_t len, struct err *err);
 int container_skip(struct container *container, uint64_t len, struct err *err);
+/* Advice for what follows: `len` bytes will be borrowed or read, and then maybe some skipped. */
+void container_expect(struct container *container, uint64_t len);
 /* The whole member, which must not be longer than `limit`. */
 int container_read_all(struct container *container, const struct member *member, uint64_t limit,
 	struct bytes *ret, struct err *err);

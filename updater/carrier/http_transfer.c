@@ -83,7 +83,6 @@ static int set_options(struct http_transfer *transfer, const struct bytes *pem, 
 	good &= curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->reason) == CURLE_OK;
 	good &= curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 64L << 10) == CURLE_OK;
 	good &= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
-	good &= curl_easy_setopt(easy, CURLOPT_IGNORE_CONTENT_LENGTH, 1L) == CURLE_OK;
 	good &= curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) == CURLE_OK;
 	good &= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) ==
 		CURLE_OK;
@@ -158,15 +157,16 @@ void http_transfer_stop(struct http_transfer *transfer)
 	transfer->paused = false;
 }
 
-static int set_headers(
-	struct http_transfer *transfer, uint64_t from, const char *validator, struct err *err)
+static int set_headers(struct http_transfer *transfer, uint64_t from, bool again,
+	const char *validator, struct err *err)
 {
 	char line[HTTP_VALIDATOR_MAX + 16];
 	struct curl_slist *longer;
 
 	curl_slist_free_all(transfer->headers);
-	/* A connection carries one answer: its end shows bytes that should not be there. */
-	transfer->headers = curl_slist_append(NULL, "Connection: close");
+	/* A connection that carries one answer shows by its end bytes that should not be there. */
+	transfer->headers =
+		curl_slist_append(NULL, again ? "Connection: keep-alive" : "Connection: close");
 	if (!transfer->headers)
 		return err_memory(err);
 	if (from == 0 || !validator)
@@ -179,11 +179,12 @@ static int set_headers(
 	return 0;
 }
 
-int http_transfer_start(struct http_transfer *transfer, const char *url, uint64_t from,
+int http_transfer_start(struct http_transfer *transfer, const char *url, uint64_t from, uint64_t to,
 	const char *validator, struct err *err)
 {
 	CURL *easy = transfer->easy;
-	char range[32];
+	bool again = from && to;
+	char range[48];
 	bool good = true;
 
 	http_transfer_stop(transfer);
@@ -191,12 +192,17 @@ int http_transfer_start(struct http_transfer *transfer, const char *url, uint64_
 	transfer->excess = false;
 	transfer->dropped = 0;
 	transfer->reason[0] = '\0';
-	if (set_headers(transfer, from, validator, err) < 0)
+	if (set_headers(transfer, from, again, validator, err) < 0)
 		return -1;
-	(void)snprintf(range, sizeof(range), "%llu-", (unsigned long long)from);
+	if (to)
+		(void)snprintf(range, sizeof(range), "%llu-%llu", (unsigned long long)from,
+			(unsigned long long)to - 1);
+	else
+		(void)snprintf(range, sizeof(range), "%llu-", (unsigned long long)from);
 	good &= curl_easy_setopt(easy, CURLOPT_URL, url) == CURLE_OK;
 	good &= curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers) == CURLE_OK;
-	good &= curl_easy_setopt(easy, CURLOPT_RANGE, from ? range : NULL) == CURLE_OK;
+	good &= curl_easy_setopt(easy, CURLOPT_RANGE, from || to ? range : NULL) == CURLE_OK;
+	good &= curl_easy_setopt(easy, CURLOPT_IGNORE_CONTENT_LENGTH, again ? 0L : 1L) == CURLE_OK;
 	if (!good || curl_multi_add_handle(transfer->multi, easy) != CURLM_OK)
 		return err_set(err, FAIL_IO, "the HTTP library cannot start a transfer");
 	transfer->active = true;

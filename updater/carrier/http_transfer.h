@@ -49,9 +49,11 @@ struct http_progress {
 /* ca: borrowed PEM; empty: the system's. */
 int http_transfer_new(const struct bytes *ca, struct http_transfer **ret, struct err *err);
 void http_transfer_free(struct http_transfer **transfer);
-/* From byte `from` on; `validator` (or NULL) goes into If-Range. Ends a running one; what is in the
- * buffer stays. */
-int http_transfer_start(struct http_transfer *transfer, const char *url, uint64_t from,
+/* From byte `from` up to, not including, `to` (0: the end); `validator` (or NULL) goes into If-Range.
+ * Ends a running one; what is in the buffer stays. With `from` and `to` the connection is used again
+ * if the server lets it, and bytes beyond Content-Length are dropped with it; else it carries one
+ * answer. */
+int http_transfer_start(struct http_transfer *transfer, const char *url, uint64_t from, uint64_t to,
 	const char *validator, struct err *err);
 /* Does what can be done at once; if that is nothing waits for at most that long. */
 int http_transfer_pump(struct http_transfer *transfer, int timeout_ms, struct err *err);

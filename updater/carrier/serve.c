@@ -10,6 +10,9 @@
 #include "updater/carrier/source.h"
 #include "updater/carrier/store.h"
 
+/* Bytes that nobody wants are fetched all the same where the gap is smaller: a request costs more. */
+#define GAP_MIN (64u << 10)
+
 struct image {
 	char class[MANIFEST_CLASS_MAX + 1];
 	struct bytes raw; /* the index until it is parsed */
@@ -269,11 +272,28 @@ static int send_chunk(
 	return message_commit_chunk(&session->writer, len, err);
 }
 
+/* Stored bytes from chunk i on that are fetched in one go: up to the last wanted chunk before a gap
+ * that is worth a request of its own. */
+static uint64_t run_length(const struct image *image, const uint8_t *bitmap, uint32_t i)
+{
+	uint64_t run = 0, gap = 0;
+
+	for (; i < index_count(image->index) && gap < GAP_MIN; i++) {
+		gap += store_length(image->store, i);
+		if (bitmap[i / 8] >> (i % 8) & 1) {
+			run += gap;
+			gap = 0;
+		}
+	}
+	return run;
+}
+
 static int send_chunks(
 	struct session *session, const struct image *image, const uint8_t *bitmap, struct err *err)
 {
 	uint32_t count = index_count(image->index);
 	uint64_t unwanted = 0; /* stored bytes up to here that nobody wants: one jump, not many */
+	uint64_t run = 0; /* stored bytes that are expected, from here on */
 
 	for (uint32_t i = 0; i < count; i++) {
 		if (!(bitmap[i / 8] >> (i % 8) & 1)) {
@@ -282,7 +302,13 @@ static int send_chunks(
 		}
 		if (container_skip(session->container, unwanted, err) < 0)
 			return -1;
+		run -= unwanted < run ? unwanted : run;
 		unwanted = 0;
+		if (run == 0) {
+			run = run_length(image, bitmap, i);
+			container_expect(session->container, run);
+		}
+		run -= store_length(image->store, i);
 		if (send_chunk(session, image, i, err) < 0)
 			return -1;
 	}

@@ -49,6 +49,12 @@ int source_skip(struct source *source, uint64_t len, uint64_t *ret_len, struct e
 	return 0;
 }
 
+void source_expect(struct source *source, uint64_t len)
+{
+	if (source->ops->expect)
+		source->ops->expect(source, len);
+}
+
 void source_free(struct source **source)
 {
 	struct source *taken = steal_ptr(source);

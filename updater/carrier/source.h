@@ -3,6 +3,9 @@
  *
  *	source_file_new / source_http_new -> { source_read | source_skip }* -> source_free
  *
+ * source_expect() says how much of what comes next will be read, so that a source which has to ask
+ * for ranges asks for no more.
+ *
  * A source knows nothing of bundles. Errors: FAIL_IO for what is local, FAIL_NETWORK for a server,
  * a connection, TLS; the message names the source (a URL without its credentials). After an error
  * a source stays broken: `failed` says so to whoever sees only a short read.
@@ -25,6 +28,8 @@ struct source_ops {
 	/* Moves up to `len` bytes forward without reading them and says how many it was: 0 where
 	 * that is impossible or not worth it. NULL: always 0. */
 	int (*skip)(struct source *source, uint64_t len, uint64_t *ret_len, struct err *err);
+	/* See source_expect(). NULL: it does not matter. */
+	void (*expect)(struct source *source, uint64_t len);
 	void (*free)(struct source *source);
 };
 
@@ -65,6 +70,9 @@ void source_url_display(const char *url, char *ret, size_t cap);
 
 int source_read(struct source *source, void *buf, size_t cap, size_t *ret_len, struct err *err);
 int source_skip(struct source *source, uint64_t len, uint64_t *ret_len, struct err *err);
+/* The next `len` bytes will be read; what comes after them may be skipped, and is not to be fetched
+ * without another read. Only advice; without it all is expected to be read. */
+void source_expect(struct source *source, uint64_t len);
 void source_free(struct source **source);
 
 #endif

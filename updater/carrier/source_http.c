@@ -26,6 +26,7 @@
 #define LINGER_MS      1000
 #define JUMP_MIN       (1u << 20) /* skipping less costs less than a new connection */
 #define PROGRESS_MIN   (1u << 20) /* bytes after which retries count anew */
+#define AHEAD          (64u << 10) /* asked for at least, where ranges are asked for */
 #define BACKOFF_MS     250 /* doubled each time */
 #define BACKOFF_MAX_MS 30000
 #define REDIRECTS_MAX  5u
@@ -39,7 +40,11 @@ struct source_http {
 	bool started;
 	bool done; /* no more bytes will come */
 	bool judged; /* the running transfer's answer is the bundle's bytes */
-	uint64_t from; /* of the running transfer */
+	uint64_t from; /* of the running transfer, or of the next */
+	uint64_t to; /* where it ends; 0: with the file */
+	bool hinted;
+	uint64_t expected; /* up to here it will be read, as far as was said */
+	bool told; /* that the server takes no ranges */
 	bool has_total;
 	uint64_t total;
 	bool begun; /* `first` is the first answer with the bundle's bytes */
@@ -87,6 +92,26 @@ static uint64_t position(const struct source_http *http)
 	return http->from + (http->judged ? progress->received : 0);
 }
 
+/* Where the running transfer's bytes end, as far as is known. */
+static uint64_t end_of_range(const struct source_http *http)
+{
+	if (!http->to || (http->has_total && http->total < http->to))
+		return http->has_total ? http->total : UINT64_MAX;
+	return http->to;
+}
+
+/* All that was asked for is here, and it is not the end of the file. */
+static bool range_complete(const struct source_http *http)
+{
+	return http->judged && http->to && position(http) == http->to && http->has_total &&
+	       http->to < http->total;
+}
+
+static bool takes_ranges(const struct source_http *http)
+{
+	return http->first.takes_ranges || http->first.status == 206;
+}
+
 static bool complete(const struct source_http *http)
 {
 	return http->begun && http->has_total && position(http) == http->total;
@@ -103,6 +128,14 @@ static void where(const struct source_http *http, char *ret, size_t cap)
 
 static int start(struct source_http *http, const char *url, uint64_t from, struct err *err)
 {
+	/* A stream goes on as one; the rest of a range, too. */
+	if (!http->hinted || (http->begun && !takes_ranges(http)))
+		http->to = 0;
+	else if (http->to <= from)
+		http->to = http->expected >= from + AHEAD || !http->begun ? http->expected
+									  : from + AHEAD;
+	if (http->to <= from)
+		http->to = 0;
 	http->started = true;
 	http->judged = false;
 	http->from = from;
@@ -110,8 +143,8 @@ static int start(struct source_http *http, const char *url, uint64_t from, struc
 	http->silent_ms = 0;
 	http->window_ms = 0;
 	http->window_bytes = 0;
-	if (http_transfer_start(
-		    http->transfer, url, from, http_response_validator(&http->first), err) < 0)
+	if (http_transfer_start(http->transfer, url, from, http->to,
+		    http_response_validator(&http->first), err) < 0)
 		return err_wrap(err, "'%s'", http->display);
 	return 0;
 }
@@ -160,6 +193,7 @@ static int resume(struct source_http *http, const char *reason, struct err *err)
 		http->options.listener.note(http->options.listener.arg, text);
 	http->base.resumed++;
 	http->redirects = 0;
+	http->to = http->to > from ? http->to : 0;
 	http_transfer_stop(http->transfer);
 	back_off(http);
 	return start(http, http->url, from, err);
@@ -199,6 +233,14 @@ static int check_range(const struct source_http *http, struct err *err)
 			"was (at %s)",
 			at);
 	}
+	if (response->status == 206 && http->to &&
+		(!response->has_range_total ||
+			(response->has_length && response->length > http->to - http->from)))
+		return fail(http, err,
+			"the server sent another range than was asked for (%llu bytes from byte "
+			"%llu)",
+			(unsigned long long)(http->to - http->from),
+			(unsigned long long)http->from);
 	if (response->status == 206 &&
 		(!response->has_range || response->range_start != http->from ||
 			(http->has_total && response->has_range_total &&
@@ -223,6 +265,8 @@ static int accept_body(struct source_http *http, struct err *err)
 		return fail(http, err, "it changed on the server during the transfer");
 	if (check_range(http, err) < 0)
 		return -1;
+	if (response->status == 200)
+		http->to = 0; /* the whole file, though a part was asked for */
 	if (!http->begun)
 		http->first = *response;
 	http->begun = true;
@@ -241,6 +285,12 @@ static bool is_busy(unsigned int status)
 	return status == 429 || status == 500 || status == 502 || status == 503 || status == 504;
 }
 
+/* Answers to a first request with a range that one without may be spared. */
+static bool refuses_ranges(unsigned int status)
+{
+	return status == 400 || status == 416 || status == 501;
+}
+
 static bool is_redirect(unsigned int status)
 {
 	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
@@ -256,6 +306,11 @@ static int judge(struct source_http *http, struct err *err)
 		return accept_body(http, err);
 	if (is_redirect(status))
 		return follow_redirect(http, err);
+	if (!http->begun && http->to && refuses_ranges(status)) {
+		http->hinted = false;
+		http->to = 0;
+		return start(http, http->url, http->from, err);
+	}
 	(void)snprintf(
 		text, sizeof(text), "the server answered %u %s", status, http_status_text(status));
 	if (http->begun && is_busy(status))
@@ -355,13 +410,18 @@ static int pump(struct source_http *http, struct err *err)
 	const struct http_progress *progress = http_transfer_progress(http->transfer);
 	int64_t before = now_ms();
 
-	if (!http->started && start(http, http->url, 0, err) < 0)
+	if (!http->started && start(http, http->url, http->from, err) < 0)
 		return -1;
 	if (http_transfer_pump(http->transfer, SLICE_MS, err) < 0)
 		return err_wrap(err, "'%s'", http->display);
 	count(http, now_ms() - before);
 	if (can_judge(http))
 		return judge(http, err);
+	if (http->judged && position(http) > end_of_range(http))
+		return fail(http, err, "the server sent more than was asked for (%llu bytes)",
+			(unsigned long long)(end_of_range(http) - http->from));
+	if (range_complete(http))
+		return 0;
 	if (progress->end != HTTP_RUNNING)
 		return transfer_ended(http, err);
 	if (complete(http)) {
@@ -371,39 +431,89 @@ static int pump(struct source_http *http, struct err *err)
 	return check_rate(http, err) < 0 ? -1 : check_silence(http, err);
 }
 
+/* The next request is made when something is read: by then it is known how much is expected. */
+static void go_to(struct source_http *http, uint64_t at)
+{
+	http_transfer_stop(http->transfer);
+	http_transfer_discard(http->transfer);
+	http->from = at;
+	http->to = 0;
+	http->judged = false;
+	http->started = false;
+	http->redirects = 0;
+}
+
 static int source_http_read(
 	struct source *source, void *buf, size_t cap, size_t *ret_len, struct err *err)
 {
 	struct source_http *http = (struct source_http *)source;
 
 	/* Nothing leaves the buffer before its answer is judged. */
-	while (!http->done && (!http->judged || http_transfer_buffered(http->transfer) == 0))
+	while (!http->done && (!http->judged || http_transfer_buffered(http->transfer) == 0)) {
+		if (range_complete(http))
+			go_to(http, position(http));
 		if (pump(http, err) < 0)
 			return -1;
+	}
 	*ret_len = http_transfer_take(http->transfer, buf, cap);
 	return 0;
 }
 
-/* Asks for the bytes from further on, if that is worth a connection and the server can do it. */
+/* The bytes that are on their way already, so that the connection can be used again. */
+static int drain(struct source_http *http, struct err *err)
+{
+	while (!range_complete(http) && !complete(http)) {
+		http_transfer_discard(http->transfer);
+		if (pump(http, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void tell_no_ranges(struct source_http *http)
+{
+	if (http->told || !http->begun || takes_ranges(http) || !http->options.listener.note)
+		return;
+	http->told = true;
+	http->options.listener.note(http->options.listener.arg,
+		"the server takes no ranges: what is not wanted is fetched, too");
+}
+
+/* Asks for the bytes from further on, if that is worth a request and the server can do it. */
 static int source_http_skip(struct source *source, uint64_t len, uint64_t *ret_len, struct err *err)
 {
 	struct source_http *http = (struct source_http *)source;
 	uint64_t ready = http_transfer_buffered(http->transfer);
-	uint64_t at = position(http);
-	uint64_t left;
+	uint64_t at = position(http) - ready; /* of the reader */
+	uint64_t target;
 
-	if (len < ready + JUMP_MIN || !http->judged || !http->first.takes_ranges ||
-		!http->has_total || http->done)
+	if (http->done || !http->has_total || !takes_ranges(http)) {
+		if (len >= JUMP_MIN)
+			tell_no_ranges(http);
 		return 0;
-	left = http->total - at;
-	len = len - ready < left ? len - ready : left;
-	http_transfer_stop(http->transfer);
-	http_transfer_discard(http->transfer);
-	http->progress = at + len;
-	http->redirects = 0;
-	*ret_len = ready + len;
-	http->done = at + len == http->total;
-	return http->done ? 0 : start(http, http->url, at + len, err);
+	}
+	target = len < http->total - at ? at + len : http->total;
+	if (http->started && http->judged && http->to && target >= end_of_range(http)) {
+		if (end_of_range(http) - position(http) < JUMP_MIN && drain(http, err) < 0)
+			return -1;
+	} else if (http->started && (!http->judged || len < ready + JUMP_MIN)) {
+		return 0;
+	}
+	*ret_len = target - at;
+	http->progress = target;
+	go_to(http, target);
+	http->done = target == http->total;
+	return 0;
+}
+
+static void source_http_expect(struct source *source, uint64_t len)
+{
+	struct source_http *http = (struct source_http *)source;
+	uint64_t at = position(http) - http_transfer_buffered(http->transfer);
+
+	http->hinted = true;
+	if (__builtin_add_overflow(at, len, &http->expected))
+		http->expected = UINT64_MAX;
 }
 
 static void source_http_free(struct source *source)
@@ -417,6 +527,7 @@ static void source_http_free(struct source *source)
 static const struct source_ops OPS = {
 	.read = source_http_read,
 	.skip = source_http_skip,
+	.expect = source_http_expect,
 	.free = source_http_free,
 };
 
