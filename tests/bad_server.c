@@ -35,6 +35,12 @@ enum flaw {
 	CHUNKED = 65536,
 	CUT = 131072, /* no last chunk */
 	CLOSE = 262144, /* no length */
+	EXACT = 524288, /* no more than the range asked for */
+	WHOLE = 1048576, /* from the second answer on, these: 200 */
+	PARTS = 2097152, /* multipart */
+	ENDLESS = 4194304, /* more than the range */
+	LATE = 8388608, /* the others of this mode, too */
+	NOT_RANGES = 16777216, /* 416 */
 };
 
 static const struct {
@@ -61,11 +67,20 @@ static const struct {
 	{"chunked", CHUNKED | NO_RANGES},
 	{"chunked-cut", CHUNKED | CUT | NO_RANGES},
 	{"close", CLOSE | NO_RANGES},
+	{"range", EXACT},
+	{"range-wrong", EXACT | LATE | WRONG},
+	{"range-whole", EXACT | WHOLE},
+	{"range-changed", EXACT | CHANGED},
+	{"range-parts", EXACT | PARTS},
+	{"range-endless", EXACT | ENDLESS},
+	{"range-encoded", EXACT | LATE | ENCODED},
+	{"range-refused", EXACT | NOT_RANGES},
 };
 
 struct request {
 	bool ranged;
 	size_t start;
+	size_t end; /* exclusive; 0: not said */
 	char if_range[64];
 };
 
@@ -109,7 +124,10 @@ static bool read_request(int fd, struct request *ret)
 	field = strstr(text, "\r\nRange: bytes=");
 	if (field) {
 		ret->ranged = true;
-		ret->start = strtoul(field + strlen("\r\nRange: bytes="), NULL, 10);
+		char *dash = NULL;
+
+		ret->start = strtoul(field + strlen("\r\nRange: bytes="), &dash, 10);
+		ret->end = dash[0] == '-' && dash[1] != '\r' ? strtoul(dash + 1, NULL, 10) + 1 : 0;
 	}
 	field = strstr(text, "\r\nIf-Range: ");
 	if (field)
@@ -186,6 +204,34 @@ static void send_body(
 	}
 }
 
+/* As asked, in the second answer with the flaw of the mode. */
+static void answer_exactly(const struct bad_server *server, unsigned int flaws, unsigned int number,
+	const struct request *request, int fd)
+{
+	unsigned int now = number > 1 ? flaws : EXACT;
+	size_t end = request->end && request->end < server->len ? request->end : server->len;
+	size_t start = request->ranged ? request->start : 0;
+	bool whole = !request->ranged || now & WHOLE;
+	char head[1024];
+	char range[96] = "";
+
+	if (whole)
+		start = 0;
+	if (whole || now & ENDLESS)
+		end = server->len;
+	if (!whole && !(now & PARTS))
+		(void)snprintf(range, sizeof(range), "Content-Range: bytes %zu-%zu/%zu\r\n",
+			start + (now & WRONG ? 1 : 0), end - 1, server->len);
+	(void)snprintf(head, sizeof(head),
+		"HTTP/1.1 %s\r\nETag: %s\r\nConnection: close\r\nContent-Length: %zu\r\n%s%s%s\r\n",
+		whole ? "200 OK" : "206 Partial Content", now & CHANGED ? "\"two\"" : "\"one\"",
+		end - start, range,
+		now & PARTS ? "Content-Type: multipart/byteranges; boundary=x\r\n" : "",
+		now & ENCODED ? "Content-Encoding: gzip\r\n" : "");
+	if (send_bytes(fd, head, strlen(head)))
+		(void)send_bytes(fd, server->data + start, end - start);
+}
+
 static void answer(const struct bad_server *server, unsigned int flaws, unsigned int number, int fd)
 {
 	const char *etag = number > 1 && flaws & CHANGED ? "\"two\"" : "\"one\"";
@@ -197,6 +243,15 @@ static void answer(const struct bad_server *server, unsigned int flaws, unsigned
 
 	if (!read_request(fd, &request))
 		return;
+	if (flaws & NOT_RANGES && request.ranged) {
+		(void)send_bytes(fd,
+			"HTTP/1.1 416 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", 57);
+		return;
+	}
+	if (flaws & EXACT) {
+		answer_exactly(server, flaws, number, &request, fd);
+		return;
+	}
 	if (flaws & HANG) {
 		wait_for_close(fd);
 		return;

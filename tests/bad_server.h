@@ -31,6 +31,14 @@
  *	chunked          chunked, without a length
  *	chunked-cut      chunked, closed before the last chunk
  *	close            neither length nor chunks: the body ends with the connection
+ *	range            serves exactly the range that was asked for, also from the first byte on
+ *	range-wrong      as range, but from the second answer on another one
+ *	range-whole      ... 200 and the whole file
+ *	range-changed    ... of another file (ETag)
+ *	range-parts      ... as multipart/byteranges
+ *	range-endless    ... to the end of the file
+ *	range-encoded    ... with Content-Encoding: gzip
+ *	range-refused    answers 416 to every range
  */
 struct bad_server {
 	const char *mode;

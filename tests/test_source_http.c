@@ -377,6 +377,76 @@ static void test_source_http__skips_only_where_ranges_are_taken(void **state)
 	source_free(&source);
 }
 
+/* 64 KiB, then a MiB that is not wanted, then 100 KiB that are, then nothing. */
+static int fetch_parts(const char *mode, uint64_t *ret_fetched)
+{
+	struct source *source;
+	uint64_t skipped = 0;
+	size_t n = 0;
+	int status = 0;
+
+	start_server(mode, "/");
+	source = open_source();
+	source_expect(source, 65536);
+	while (status == 0 && f.got_len < 65536) {
+		status = source_read(source, f.got + f.got_len, 65536 - f.got_len, &n, &f.err);
+		f.got_len += status == 0 ? n : 0;
+	}
+	if (status == 0)
+		status = source_skip(source, 1u << 20, &skipped, &f.err);
+	source_expect(source, 100000);
+	for (size_t got = 0; status == 0 && got < 100000; got += n) {
+		status = source_read(source, f.got, 100000 - got, &n, &f.err);
+		if (status == 0)
+			assert_memory_equal(f.got, f.data + 65536 + skipped + got, n);
+	}
+	*ret_fetched = source->fetched;
+	source_free(&source);
+	stop_server();
+	return status;
+}
+
+static void test_source_http__ranges_that_are_expected(void **state)
+{
+	uint64_t fetched = 0;
+
+	(void)state;
+	if (fetch_parts("range", &fetched) < 0)
+		fail_msg("%s", f.err.msg);
+	assert_int_equal(fetched, 65536 + 100000);
+	assert_int_equal(f.notes, 0);
+	f.got_len = 0;
+	if (fetch_parts("range-refused", &fetched) < 0)
+		fail_msg("%s", f.err.msg);
+	assert_true(fetched >= 65536 + 100000);
+}
+
+static void test_source_http__lies_about_ranges(void **state)
+{
+	static const struct {
+		const char *mode;
+		const char *text;
+	} LIES[] = {
+		{"range-wrong", "another range"},
+		{"range-whole", "does not take ranges"},
+		{"range-changed", "changed on the server"},
+		{"range-parts", "another range"},
+		{"range-endless", "another range"},
+		{"range-encoded", "Content-Encoding"},
+	};
+	uint64_t fetched = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(LIES) / sizeof(LIES[0]); i++) {
+		f.got_len = 0;
+		f.err = (struct err){0};
+		assert_int_equal(fetch_parts(LIES[i].mode, &fetched), -1);
+		assert_int_equal(f.err.code, FAIL_NETWORK);
+		if (!strstr(f.err.msg, LIES[i].text))
+			fail_msg("%s: %s", LIES[i].mode, f.err.msg);
+	}
+}
+
 static void test_source_http__url_is_shown_without_secrets(void **state)
 {
 	static const struct {
@@ -427,6 +497,8 @@ int main(void)
 		TEST(test_source_http__nobody_listens),
 		TEST(test_source_http__skips_with_a_range),
 		TEST(test_source_http__skips_only_where_ranges_are_taken),
+		TEST(test_source_http__ranges_that_are_expected),
+		TEST(test_source_http__lies_about_ranges),
 		TEST(test_source_http__url_is_shown_without_secrets),
 	};
 
