@@ -95,7 +95,6 @@ while [ $round -lt "$rounds" ]; do
 	made "abide, level 3" ext4 "$bundles/v2.ext4.abide" abide_bundle ext4 v2 3
 	made "abide, level 15" ext4 "$bundles/v2.ext4.abide" abide_bundle ext4 v2 15
 	made "SWUpdate, zstd -3" ext4 "$bundles/v2.ext4.3.swu" swupdate_bundle ext4 3
-	made "SWUpdate, zstd -15" ext4 "$bundles/v2.ext4.15.swu" swupdate_bundle ext4 15
 	made "RAUC, zstd squashfs" ext4 "$bundles/v2.ext4.raucb" rauc_bundle ext4
 done
 swupdate_bundle ext4 none

@@ -67,7 +67,7 @@ run_swupdate() { # name bundle
 run_rauc() {
 	[ "$rauc" ] || return 0
 	fill
-	once "RAUC" -p "$rauc" rauc install "$ram/v2.$type.raucb"
+	once "RAUC, zstd" -p "$rauc" rauc install "$ram/v2.$type.raucb"
 }
 
 # ---- the peers, as far as they run here ----

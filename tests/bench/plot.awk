@@ -40,6 +40,9 @@ function panel(medium, left,    n, r, name, count, list, x, y, width, low, high,
 			left, y, width, colour(name)
 		printf "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#111\"/>\n", \
 			left + low, y + 8, left + high, y + 8
+		if (name ~ /^SWUpdate/ && middle > 1)
+			printf "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"16\" " \
+				"fill=\"#f3cdb4\"/>\n", left + width - scale, y, scale
 		text(left + (high > width ? high : width) + 6, y + 12, "start", 12, "#222", \
 			sprintf("%.2f s", middle))
 	}
@@ -67,6 +70,6 @@ END {
 	panel("disk", 532)
 	text(20, 100 + named * 28, "start", 11, "#555", \
 		"Bars: medians; lines: fastest to slowest round. abide reads the slot back where it does not " \
-		"say otherwise; the others do not. SWUpdate waits 1 s.")
+		"say otherwise; the others do not. Light: a wait of 1 s.")
 	print "</svg>"
 }
