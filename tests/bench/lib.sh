@@ -23,7 +23,6 @@ PATH=$build:$build/tests/bench:$PATH:/usr/sbin:/sbin
 part=$(basename "$0" .sh)
 images=$BENCH/images
 bundles=$BENCH/bundles
-ram=$BENCH/ram
 children=
 devices=
 unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY || true
@@ -56,6 +55,7 @@ make_scratch() {
 }
 
 mount_ram() {
+	ram=$scratch/ram
 	mkdir -p "$ram"
 	mount -t tmpfs -o size="$((BENCH_SIZE * 8))m" bench "$ram"
 	mounted=1

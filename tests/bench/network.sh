@@ -50,22 +50,22 @@ serve "$scratch/www"
 link=
 start_results
 
-slots
-abide_device "$scratch" "$ram/a" "$ram/b" b
-abide -c "$scratch/system.conf" install "$bundles/v1.$type.abide" >/dev/null 2>&1
-abide_device "$scratch" "$ram/a" "$ram/b" a
-over_line "abide, v1 runs" "$type" \
-	abide -c "$scratch/system.conf" install "http://127.0.0.1:$((port + 1))/v2.$type.abide"
-
-slots
-abide_device "$scratch" "$ram/a" "$ram/b" a
-over_line "abide, onto nothing" "$type" \
-	abide -c "$scratch/system.conf" install "http://127.0.0.1:$((port + 1))/v2.$type.abide"
-
 if command -v swupdate >/dev/null; then
 	slots
 	ln -sf "$ram/b" "$BENCH/swupdate-slot"
 	over_line "SWUpdate, zstd" "$type" swupdate -H board:1.0 -l 3 -k "$BENCH/pki/root.pem" \
 		--cert-purpose codeSigning -d "-u http://127.0.0.1:$((port + 1))/v2.$type.3.swu -r 10"
 fi
+
+slots
+abide_device "$scratch" "$ram/a" "$ram/b" a
+over_line "abide, onto nothing" "$type" \
+	abide -c "$scratch/system.conf" install "http://127.0.0.1:$((port + 1))/v2.$type.abide"
+
+slots
+abide_device "$scratch" "$ram/a" "$ram/b" b
+abide -c "$scratch/system.conf" install "$bundles/v1.$type.abide" >/dev/null 2>&1
+abide_device "$scratch" "$ram/a" "$ram/b" a
+over_line "abide, v1 runs" "$type" \
+	abide -c "$scratch/system.conf" install "http://127.0.0.1:$((port + 1))/v2.$type.abide"
 finish_results
