@@ -150,7 +150,7 @@ serve() { # directory
 		scgi_temp_path $scratch/temp;
 		sendfile on;
 		server {
-			listen 127.0.0.1:$port;
+			listen 127.0.0.1:$port sndbuf=32k;
 			root $1;
 		}
 	}
