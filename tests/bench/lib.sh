@@ -85,7 +85,8 @@ measured() { # name medium image [option]... command...
 # The results replace those of the last run when all of the part is there.
 start_results() {
 	results=$BENCH/results/$part.tsv
-	printf '# from %s, load %s\n' "$(date -u +%H:%M)" \
+	commit=$(git -C "$top" -c safe.directory='*' log -1 --format=%h 2>/dev/null) || commit=unknown
+	printf '# abide %s, from %s, load %s\n' "$commit" "$(date -u +%H:%M)" \
 		"$(cut -d' ' -f1-3 /proc/loadavg)" >"$results.new"
 }
 

@@ -31,10 +31,12 @@ machine() {
 	| date | $(date -u +%Y-%m-%d) |
 	| machine | $(nproc) cores, $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1), $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo)$(grep -q "^flags.* hypervisor" /proc/cpuinfo && echo ", virtual") |
 	| system | Linux $(uname -r), Debian $(cat /etc/debian_version) |
-	| abide | $(git -C "$top" -c safe.directory='*' log -1 --format='%h of %cs') |
 	| RAUC, SWUpdate | Debian's $(version rauc), $(version swupdate) |
 	| images | v1, v2: Debian packages, $(cat "$BENCH/changed") changed; ext4 $(MiB "$images/v2.ext4"), squashfs $(MiB "$images/v2.squashfs-zstd") (zstd), $(MiB "$images/v2.squashfs-xz") (xz), erofs $(MiB "$images/v2.erofs"), $(MiB "$images/v2.erofs-lz4") (lz4) |
-	| load average (other work ran beside it) | install $(remarks install); bundles $(remarks bundle) |
+	| install | $(remarks install) |
+	| bundle | $(remarks bundle) |
+	| bytes | $(remarks bytes) |
+	| network | $(remarks network) |
 	END
 }
 
@@ -84,6 +86,8 @@ page() {
 	![time of a full install](results.svg)
 
 	$(machine)
+
+	Load is the average of 1, 5 and 15 minutes: what is beyond one or two is other work on the same cores.
 
 	## A full install
 
