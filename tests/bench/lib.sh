@@ -151,7 +151,7 @@ serve() { # directory
 		scgi_temp_path $scratch/temp;
 		sendfile on;
 		server {
-			listen 127.0.0.1:$port sndbuf=32k;
+			listen 127.0.0.1:$port sndbuf=128k;
 			root $1;
 		}
 	}

@@ -95,7 +95,7 @@ static int listen_on(uint16_t port)
 static int connect_to(uint16_t port)
 {
 	struct sockaddr_in address = loopback(port);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), small = 32768;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), small = 131072;
 
 	/* Else the server has sent, and logged, megabytes that never get onto the line. */
 	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)) == 0 &&
