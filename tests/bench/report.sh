@@ -13,7 +13,7 @@ rows() { # part
 }
 
 remarks() { # part
-	sed -n 's/^# //p' "$BENCH/results/$1.tsv" 2>/dev/null | tr '\n' ' '
+	sed -n 's/^# //p' "$BENCH/results/$1.tsv" 2>/dev/null | tr '\n' ' ' | sed 's, $,,'
 }
 
 version() { # package
@@ -45,7 +45,7 @@ install_table() { # image medium
 	echo
 	echo "### $1, slot over $2"
 	echo
-	echo "| | s | × floor | CPU s | peak RSS MB | anonymous MB | device: MB read | MB written |"
+	echo "| | s | × floor | CPU s | peak RSS MiB | anonymous MiB | device: MB read | MB written |"
 	echo "|---|---|---|---|---|---|---|---|"
 	rows install | awk -F '\t' -v image="$1" -v medium="$2" -v wait=1 -f "$here/medians.awk" |
 		awk -F '\t' 'NR == 1 { floor = $2 }
@@ -54,7 +54,7 @@ install_table() { # image medium
 }
 
 bundle_table() {
-	echo "| | s | CPU s | peak RSS MB | size MB |"
+	echo "| | s | CPU s | peak RSS MiB | size MB |"
 	echo "|---|---|---|---|---|"
 	rows bundle | awk -F '\t' '$2 == "size" { print $1 "\t" $4 }' | sort -u >"$BENCH/sizes"
 	rows bundle | awk -F '\t' -v image=ext4 -v medium=disk -f "$here/medians.awk" |
@@ -102,7 +102,7 @@ page() {
 
 	## Making a bundle
 
-	Of v2 as ext4, signed; medians of $(rows bundle | awk -F '\t' '$2 == "disk" { n[$1]++ } END { for (i in n) print n[i] }' | sort -n | head -n 1). abide's default level is 15. SWUpdate has no program for it: zstd -T0, openssl
+	Of v2 as ext4, signed; rounds: $(rows bundle | awk -F '\t' '$2 == "disk" { n[$1]++ } END { for (i in n) print n[i] }' | sort -n | head -n 1). abide's default level is 15. SWUpdate has no program for it: zstd -T0, openssl
 	and cpio, as its manual has it.
 
 	$(bundle_table)
@@ -110,7 +110,7 @@ page() {
 	## Bytes from v1 to v2
 
 	By the log of the web server. The device runs v1 in one group, the other is empty. \`xdelta3\` is no update: it has the
-	whole old image and $(rows bytes | awk -F '\t' '$1 == "xdelta3 -9" && $2 == "tmpfs" { if ($6 > m) m = $6 } END { printf "%.0f MB", m / 1024 }') of memory.
+	whole old image and $(rows bytes | awk -F '\t' '$1 == "xdelta3 -9" && $2 == "tmpfs" { if ($6 > m) m = $6 } END { printf "%.0f MiB", m / 1024 }') of memory.
 
 	$(bytes_table)
 
