@@ -7,7 +7,7 @@
 #include "updater/mem.h"
 #include "updater/worker.h"
 
-#define READ_SIZE (512u << 10)
+#define READ_SIZE (256u << 10)
 
 struct readback_proof {
 	struct digest artifact;
