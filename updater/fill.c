@@ -9,6 +9,7 @@
 
 #define READ_SIZE     (1u << 20)
 #define READ_CAP      (READ_SIZE + INDEX_CHUNK_MAX + 2 * MEM_BLOCK)
+#define SEED_CAP      (INDEX_CHUNK_MAX + 2 * MEM_BLOCK)
 #define MARK_INTERVAL (UINT64_C(64) << 20) /* bytes between two durable marks in the seal */
 
 static int check_interrupted(const struct fill *fill, struct err *err)
@@ -33,7 +34,8 @@ struct reader {
 	uint64_t base;
 	size_t len;
 	uint64_t next; /* where the last read ended */
-	uint8_t *buf; /* READ_CAP bytes */
+	uint8_t *buf;
+	size_t cap; /* of buf; at least a chunk and two blocks */
 };
 
 static int reader_get(struct reader *reader, struct blockdev *slot, uint64_t off, size_t len,
@@ -47,7 +49,7 @@ static int reader_get(struct reader *reader, struct blockdev *slot, uint64_t off
 		uint64_t limit = slot->size & ~(uint64_t)(MEM_BLOCK - 1);
 
 		if (follows || !reader->slot)
-			end = base + READ_CAP;
+			end = base + reader->cap;
 		if (end > limit)
 			end = limit;
 		/* Nothing is in the buffer if the read fails. */
@@ -117,6 +119,7 @@ int fill_check(struct fill *fill, struct err *err)
 	if (hasher_new(&hasher, err) < 0 || mem_alloc_aligned(READ_CAP, &p, err) < 0)
 		return -1;
 	reader.buf = buf = p;
+	reader.cap = READ_CAP;
 	for (uint32_t i = 0; i < index_count(fill->index); i++) {
 		uint32_t len = index_length(fill->index, i);
 		bool good = false;
@@ -265,6 +268,7 @@ int fill_write(struct fill *fill, struct err *err)
 	CLEANUP(hasher_free) struct hasher *hasher = NULL;
 	CLEANUP(cleanup_free) uint64_t *offsets = NULL;
 	CLEANUP(cleanup_free) uint8_t *buf = NULL;
+	struct plan_totals totals = plan_totals(fill->plan, fill->index);
 	struct pour pour = {.fill = fill};
 	void *p = NULL;
 	int failed;
@@ -272,17 +276,19 @@ int fill_write(struct fill *fill, struct err *err)
 	if (mem_alloc(index_count(fill->index) * sizeof(*offsets), &p, err) < 0)
 		return -1;
 	pour.offsets = offsets = p;
-	if (mem_alloc_aligned(READ_CAP, &p, err) < 0)
-		return -1;
-	pour.reader.buf = buf = p;
+	if (totals.seed + totals.moved > 0) {
+		if (mem_alloc_aligned(SEED_CAP, &p, err) < 0)
+			return -1;
+		pour.reader.buf = buf = p;
+		pour.reader.cap = SEED_CAP;
+	}
 	if (hasher_new(&hasher, err) < 0 ||
 		writer_new(fill->slot, index_image_size(fill->index), &writer, err) < 0)
 		return -1;
 	pour.hasher = hasher;
 	pour.writer = writer;
-	if (plan_totals(fill->plan, fill->index).fetch > 0 &&
-		carrier_want(
-			fill->carrier, fill->class, fill->index, plan_wanted(fill->plan), err) < 0)
+	if (totals.fetch > 0 && carrier_want(fill->carrier, fill->class, fill->index,
+					plan_wanted(fill->plan), err) < 0)
 		return -1;
 	failed = writer_begin(writer, err) < 0 || pour_all(&pour, err) < 0;
 	fill->written = writer_written(writer);

@@ -134,7 +134,7 @@ static enum plan_source fallback_source(const struct plan_image *plan, uint32_t 
 		return PLAN_ZERO;
 	if (plan->repeat_of[i] != i)
 		return PLAN_REPEAT;
-	if (!plan->seed[i])
+	if (!plan->seed || !plan->seed[i])
 		return PLAN_FETCH;
 	return plan->seed[i] == PLAN_SELF + 1 ? PLAN_MOVED : PLAN_SEED;
 }
@@ -194,12 +194,6 @@ static int plan_alloc(uint32_t count, struct plan_image **ret, struct err *err)
 	if (mem_alloc((size_t)count / 8 + 1, &p, err) < 0)
 		return -1;
 	plan->wanted = p;
-	if (mem_alloc(count, &p, err) < 0)
-		return -1;
-	plan->seed = p;
-	if (mem_alloc((size_t)count * sizeof(*plan->seed_offset), &p, err) < 0)
-		return -1;
-	plan->seed_offset = p;
 	*ret = steal_ptr(&plan);
 	return 0;
 }
@@ -219,6 +213,24 @@ int plan_image_make(const struct index *index, const struct plan_seed *seed,
 	}
 	mark_in_place(plan, index, seed);
 	*ret = steal_ptr(&plan);
+	return 0;
+}
+
+/* Memory is given only where there is something to be reused. */
+static int need_seed_arrays(struct plan_image *plan, struct err *err)
+{
+	void *p = NULL;
+
+	if (!plan->seed_offset) {
+		if (mem_alloc((size_t)plan->count * sizeof(*plan->seed_offset), &p, err) < 0)
+			return -1;
+		plan->seed_offset = p;
+	}
+	if (!plan->seed) {
+		if (mem_alloc(plan->count, &p, err) < 0)
+			return -1;
+		plan->seed = p;
+	}
 	return 0;
 }
 
@@ -262,8 +274,12 @@ int plan_image_add_seed(struct plan_image *plan, const struct index *index,
 	for (uint32_t k = 0; k < index_count(seed); k++) {
 		uint32_t place = *table_place(plan, index, seed, k);
 
-		if (place && (number != PLAN_SELF || (at >= MEM_BLOCK && at >= offsets[place - 1])))
+		if (place &&
+			(number != PLAN_SELF || (at >= MEM_BLOCK && at >= offsets[place - 1]))) {
+			if (need_seed_arrays(plan, err) < 0)
+				return -1;
 			take_seed(plan, place - 1, number, at);
+		}
 		at += index_length(seed, k);
 	}
 	return 0;
