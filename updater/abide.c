@@ -28,7 +28,7 @@ static const struct {
 	enum cmd_option option;
 	const char *help;
 } OPTIONS[] = {
-	{"--force", CMD_FORCE, "also a build that failed its trial here, or over a group that does not boot"},
+	{"--force", CMD_FORCE, "also a build that failed here, or over a group that does not boot"},
 	{"--json", CMD_JSON, "one JSON object a line on standard output"},
 	{"--reboot", CMD_REBOOT, "reboot afterwards, unless nothing is to be tried"},
 	{"--verify", CMD_VERIFY, "check the chain instead of printing the lines"},
