@@ -141,7 +141,7 @@ typedef int sweep_command(struct device *device, const struct release *release, 
 
 static int run_install(struct device *device, const struct release *release, struct err *err)
 {
-	/* So that marks are made, and the read-back runs ahead, in images as small as these. */
+	/* So that marks are made in images as small as these. */
 	const struct install_options options = {.mark_interval = 300u << 10};
 	struct install_result result;
 

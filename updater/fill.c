@@ -235,11 +235,7 @@ static int advance_mark(struct pour *pour, struct err *err)
 	if (writer_flush(pour->writer, &mark, err) < 0)
 		return -1;
 	pour->fill->seal->mark = mark;
-	if (seal_write(pour->fill->slot, pour->fill->seal, err) < 0)
-		return -1;
-	if (mark == 0)
-		return 0;
-	return readback_ahead(pour->fill->readback, mark, writer_first_block(pour->writer), err);
+	return seal_write(pour->fill->slot, pour->fill->seal, err);
 }
 
 static int pour_all(struct pour *pour, struct err *err)

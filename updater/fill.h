@@ -19,7 +19,6 @@
 #include "updater/err.h"
 #include "updater/index.h"
 #include "updater/plan.h"
-#include "updater/readback.h"
 #include "updater/seal.h"
 
 struct fill {
@@ -30,7 +29,6 @@ struct fill {
 	struct blockdev *const *seeds; /* by the plan's numbers, for reading; NULL if it has none */
 	struct carrier *carrier; /* at CLASS.data; used only if something is to be fetched */
 	struct seal *seal; /* `writing`, in force; its mark is advanced */
-	struct readback *readback; /* of this slot: told of what is flushed */
 	uint64_t mark_interval; /* bytes between two marks; 0: 64 MiB */
 	void (*progress)(void *arg, bool checking, uint64_t done, uint64_t total); /* or NULL */
 	void *arg;

@@ -177,15 +177,10 @@ static int make_plan(const struct install *in, size_t class, const struct seal *
 	return 0;
 }
 
-static struct readback_watch watch_of(struct install *in)
-{
-	return (struct readback_watch){
-		.progress = on_read_back, .arg = in, .interrupted = in->options->interrupted};
-}
-
 static int read_back(struct install *in, size_t class, struct err *err)
 {
-	const struct readback_watch watch = watch_of(in);
+	const struct readback_watch watch = {
+		.progress = on_read_back, .arg = in, .interrupted = in->options->interrupted};
 
 	/* One from before the slot was written again proves nothing any more. */
 	readback_proof_free(&in->proofs[class]);
@@ -207,7 +202,7 @@ static void count_bytes(struct install *in, const struct fill *fill)
 }
 
 static int fill_slot(struct install *in, size_t class, const struct seal *old, struct seal *seal,
-	struct readback *readback, struct err *err)
+	struct err *err)
 {
 	CLEANUP(plan_image_free) struct plan_image *plan = NULL;
 	size_t i;
@@ -224,7 +219,6 @@ static int fill_slot(struct install *in, size_t class, const struct seal *old, s
 		.seeds = in->seeds.slots,
 		.carrier = in->artifact.carrier,
 		.seal = seal,
-		.readback = readback,
 		.mark_interval = in->options->mark_interval,
 		.progress = on_fill,
 		.arg = in,
@@ -239,17 +233,12 @@ static int fill_slot(struct install *in, size_t class, const struct seal *old, s
 static int bring_slot(struct install *in, size_t class, const struct seal *old, struct seal *seal,
 	struct err *err)
 {
-	CLEANUP(readback_free) struct readback *readback = NULL;
-	const struct readback_watch watch = watch_of(in);
-
 	in->class = in->device->classes[class].name;
-	if (readback_new(in->slots[class], image_of(in, class, NULL), &watch, &readback, err) < 0)
-		return -1;
-	if (fill_slot(in, class, old, seal, readback, err) < 0)
+	if (fill_slot(in, class, old, seal, err) < 0)
 		return -1;
 	/* Power cut anywhere up to the seal: the slot says `writing`; the next install looks at
 	 * what is there, writes what is not right, and comes here again. */
-	if (readback_finish(readback, in->artifact.trusted, &in->proofs[class], err) < 0)
+	if (read_back(in, class, err) < 0)
 		return -1;
 	return readback_seal(in->slots[class], in->proofs[class], &in->header, seal, err);
 }

@@ -1,11 +1,8 @@
 /*
  * readback - proof that a slot holds an image, taken from the medium itself.
  *
- *	readback_run                                        what lies in a slot
- *	readback_new -> readback_ahead* -> readback_finish    while it is written
- *
- * The whole image is read past the page cache, and its SHA-256 compared with the manifest's. Only
- * this makes a `struct readback_proof`, and only with one per slot will
+ * readback_run() reads the whole image past the page cache and compares its SHA-256 with the
+ * manifest's. Only it makes a `struct readback_proof`, and only with one per slot will
  * device_flip() hand a group to the bootloader and readback_seal() seal a slot.
  */
 #ifndef ABIDE_UPDATER_READBACK_H
@@ -33,21 +30,6 @@ struct readback_watch {
 int readback_run(struct blockdev *slot, const struct trusted *trusted,
 	const struct manifest_image *image, const struct readback_watch *watch,
 	struct readback_proof **ret, struct err *err);
-
-/* The same pass in step with a writer: what is flushed is read and hashed by a thread while what
- * follows is written. Borrows slot, image and what the watch points to. Reads nothing yet. */
-struct readback;
-int readback_new(struct blockdev *slot, const struct manifest_image *image,
-	const struct readback_watch *watch, struct readback **ret, struct err *err);
-/* A thread that still reads is stopped. */
-void readback_free(struct readback **readback);
-/* The caller's promise: everything below `mark` (a multiple of MEM_BLOCK, above 0) is flushed and
- * will not be written again, but for the first block, which will be `first`. Does not wait. */
-int readback_ahead(struct readback *readback, uint64_t mark, const uint8_t *first, struct err *err);
-/* After the last flush: reads what was not yet, and the first block if that was only promised. */
-int readback_finish(struct readback *readback, const struct trusted *trusted,
-	struct readback_proof **ret, struct err *err);
-
 void readback_proof_free(struct readback_proof **proof);
 
 const struct digest *readback_artifact(const struct readback_proof *proof);

@@ -129,12 +129,7 @@ int worker_wait(struct worker *worker, struct err *err)
 	return worker->status;
 }
 
-bool worker_busy(struct worker *worker)
+bool worker_busy(const struct worker *worker)
 {
-	bool busy;
-
-	(void)pthread_mutex_lock(&worker->lock);
-	busy = worker->phase == WORKING;
-	(void)pthread_mutex_unlock(&worker->lock);
-	return busy;
+	return worker->started;
 }

@@ -28,7 +28,7 @@ void worker_free(struct worker **worker);
 void worker_start(struct worker *worker, int (*job)(void *arg, struct err *err), void *arg);
 /* What the job returned, with its error; 0 if there is none. */
 int worker_wait(struct worker *worker, struct err *err);
-/* A job is not done yet: to wait for it would take time. */
-bool worker_busy(struct worker *worker);
+/* A job was started and not waited for. */
+bool worker_busy(const struct worker *worker);
 
 #endif

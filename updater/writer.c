@@ -321,12 +321,6 @@ int writer_finish(struct writer *writer, struct err *err)
 	return blockdev_flush(writer->slot, err);
 }
 
-const uint8_t *writer_first_block(const struct writer *writer)
-{
-	assert(writer->base > 0);
-	return writer->first;
-}
-
 uint64_t writer_position(const struct writer *writer)
 {
 	return writer->position;

@@ -47,8 +47,6 @@ int writer_flush(struct writer *writer, uint64_t *ret_mark, struct err *err);
 /* After the whole image: writes the rest, flushes, writes the first block, flushes. */
 int writer_finish(struct writer *writer, struct err *err);
 
-/* The image's first block, as writer_finish() will write it. Once a mark is above 0. */
-const uint8_t *writer_first_block(const struct writer *writer);
 uint64_t writer_position(const struct writer *writer);
 /* Bytes written into the slot so far, the first block's included. */
 uint64_t writer_written(const struct writer *writer);
