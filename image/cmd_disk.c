@@ -37,7 +37,7 @@ static int parse(int argc, char **argv, struct disk_options *ret)
 	};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "o:h", OPTIONS, NULL)) != -1) {
+	while ((option = command_option(argc, argv, "o:h", OPTIONS)) != -1) {
 		switch (option) {
 		case 'o':
 			ret->target = optarg;
