@@ -95,7 +95,7 @@ static void test_config__reads_every_key(void **state)
 	assert_string_equal(c->path, "x.conf");
 	assert_string_equal(c->compatible, "acme-gateway");
 	assert_string_equal(c->hardware, "rev-b");
-	assert_int_equal(c->bootloader, CONFIG_BOOT_GRUB);
+	assert_string_equal(c->hook->name, "grub");
 	assert_string_equal(c->state_dir, "/data/abide");
 	assert_string_equal(c->run_dir, "/tmp/run");
 	assert_string_equal(c->carrier_user, "_abide");
@@ -107,7 +107,7 @@ static void test_config__reads_every_key(void **state)
 	assert_int_equal(c->min_rate, 99);
 	assert_int_equal(c->retries, 0);
 	assert_int_equal(c->trial_attempts, 9);
-	assert_string_equal(c->grubenv, "/boot/efi/grub/grubenv");
+	assert_string_equal(c->boot.grubenv, "/boot/efi/grub/grubenv");
 	assert_true(c->booted_set);
 	assert_int_equal(c->booted, GROUP_B);
 	assert_string_equal(c->health_dir, "/opt/health.d");

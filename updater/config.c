@@ -9,10 +9,11 @@
 #include "bootloader-hooks/bootloader.h"
 #include "updater/fs.h"
 
-#define FILE_MAX      (64u << 10)
-#define USER_MAX      32u
-#define THRESHOLD_MAX 16u /* more signers than a signature may have */
-#define SLOT_PREFIX   "slot "
+#define FILE_MAX       (64u << 10)
+#define HOOK_NAMES_MAX 128u
+#define USER_MAX       32u
+#define THRESHOLD_MAX  16u /* more signers than a signature may have */
+#define SLOT_PREFIX    "slot "
 
 static const char *const PLACES[] = {
 	"/etc/abide/system.conf",
@@ -100,11 +101,16 @@ static int set_number(const struct key *key, const char *value, void *ret, struc
 
 static int set_bootloader(const struct key *key, const char *value, void *ret, struct err *err)
 {
+	const struct hook *hook = hook_find(value);
+	char known[HOOK_NAMES_MAX];
+
 	(void)key;
-	if (strcmp(value, "grub") != 0)
+	if (!hook) {
+		hook_names(known, sizeof(known));
 		return err_set(err, FAIL_USAGE,
-			"'%s' is not a bootloader this abide knows; known: grub", value);
-	*(enum config_bootloader *)ret = CONFIG_BOOT_GRUB;
+			"'%s' is not a bootloader this abide knows; known: %s", value, known);
+	}
+	*(const struct hook **)ret = hook;
 	return 0;
 }
 
@@ -124,7 +130,7 @@ static int set_booted(const struct key *key, const char *value, void *ret, struc
 static const struct key KEYS[] = {
 	{"system", "compatible", set_name, AT(compatible), 0, 0},
 	{"system", "hardware", set_name, AT(hardware), 0, 0},
-	{"system", "bootloader", set_bootloader, AT(bootloader), 0, 0},
+	{"system", "bootloader", set_bootloader, AT(hook), 0, 0},
 	{"system", "state-dir", set_path, AT(state_dir), 0, 0},
 	{"system", "run-dir", set_path, AT(run_dir), 0, 0},
 	{"system", "carrier-user", set_user, AT(carrier_user), 0, 0},
@@ -136,7 +142,7 @@ static const struct key KEYS[] = {
 	{"source", "min-rate", set_number, AT(min_rate), 1, 1000000000},
 	{"source", "retries", set_number, AT(retries), 0, 1000},
 	{"boot", "trial-attempts", set_number, AT(trial_attempts), 1, BOOT_TRIES_MAX},
-	{"boot", "grubenv", set_path, AT(grubenv), 0, 0},
+	{"boot", "grubenv", set_path, AT(boot.grubenv), 0, 0},
 	{"boot", "booted", set_booted, 0, 0, 0},
 	{"health", "directory", set_path, AT(health_dir), 0, 0},
 	{"health", "timeout", set_number, AT(health_timeout), 1, 86400},
@@ -350,6 +356,18 @@ static bool seen(const struct parser *p, const char *name)
 	return false;
 }
 
+static int check_boot(const struct config *config, struct err *err)
+{
+	const char *key = config->hook->missing(&config->boot);
+	char what[128];
+
+	if (!key)
+		return 0;
+	(void)snprintf(what, sizeof(what), "[boot] %s (for bootloader = %s)", key,
+		config->hook->name); /* fits */
+	return missing(config, what, err);
+}
+
 static int check_required(const struct parser *p, struct err *err)
 {
 	const struct config *config = p->config;
@@ -362,13 +380,7 @@ static int check_required(const struct parser *p, struct err *err)
 		return missing(config, "[trust] roots", err);
 	if (config->slot_count == 0)
 		return missing(config, "[slot CLASS.GROUP]", err);
-	switch (config->bootloader) {
-	case CONFIG_BOOT_GRUB:
-		if (!config->grubenv)
-			return missing(config, "[boot] grubenv (for bootloader = grub)", err);
-		break;
-	}
-	return 0;
+	return check_boot(config, err);
 }
 
 static int check_slots(struct config *config, struct err *err)
@@ -478,7 +490,7 @@ void config_free(struct config **config)
 	free(c->roots);
 	free(c->crl);
 	free(c->ca_file);
-	free(c->grubenv);
+	hook_settings_finish(&c->boot);
 	free(c->health_dir);
 	free(c);
 	*config = NULL;

@@ -12,16 +12,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bootloader-hooks/hooks.h"
 #include "updater/err.h"
 #include "updater/group.h"
 #include "updater/manifest.h"
 #include "updater/mem.h"
 
 #define CONFIG_SLOTS_MAX (MANIFEST_IMAGES_MAX * GROUP_COUNT)
-
-enum config_bootloader {
-	CONFIG_BOOT_GRUB,
-};
 
 struct config_slot {
 	char class[MANIFEST_CLASS_MAX + 1];
@@ -34,7 +31,7 @@ struct config {
 	/* [system] */
 	char compatible[MANIFEST_NAME_MAX + 1];
 	char hardware[MANIFEST_NAME_MAX + 1]; /* "" if not set */
-	enum config_bootloader bootloader;
+	const struct hook *hook; /* `bootloader =` */
 	char *state_dir; /* /var/lib/abide: the journal */
 	char *run_dir; /* /run/abide: the lock */
 	char *carrier_user; /* NULL: "abide", else "nobody" */
@@ -52,7 +49,7 @@ struct config {
 	struct config_slot slots[CONFIG_SLOTS_MAX];
 	/* [boot] */
 	unsigned int trial_attempts; /* 1..BOOT_TRIES_MAX */
-	char *grubenv;
+	struct hook_settings boot;
 	bool booted_set; /* `booted =`: for trying abide on files */
 	enum group booted;
 	/* [health] */

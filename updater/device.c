@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bootloader-hooks/grub/grub.h"
 #include "updater/fs.h"
 #include "updater/header.h"
 #include "updater/index.h"
@@ -154,15 +153,6 @@ static void adopt_slots(const struct config *config, struct device *device)
 	}
 }
 
-static int open_bootloader(const struct config *config, struct bootloader **ret, struct err *err)
-{
-	switch (config->bootloader) {
-	case CONFIG_BOOT_GRUB:
-		return grub_open(config->grubenv, ret, err);
-	}
-	return err_set(err, FAIL_USAGE, "no such bootloader");
-}
-
 int device_open(const struct config *config, struct device *ret, struct err *err)
 {
 	struct device device = {
@@ -186,7 +176,7 @@ int device_open(const struct config *config, struct device *ret, struct err *err
 
 	adopt_slots(config, &device);
 	if (find_booted(config, &device, &device.booted, err) < 0 ||
-		open_bootloader(config, &device.boot, err) < 0)
+		config->hook->open(&config->boot, &device.boot, err) < 0)
 		return -1;
 	*ret = device;
 	return 0;

@@ -16,7 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (bytes_copy(data, len, &bytes, &err) < 0 ||
 		config_parse("fuzz.conf", &bytes, &config, &err) < 0)
 		return 0;
-	if (!config->compatible[0] || !config->roots || !config->grubenv || !config->slot_count)
+	if (!config->compatible[0] || !config->roots || !config->boot.grubenv ||
+		!config->slot_count)
 		abort();
 	for (size_t i = 0; i < config->slot_count; i++)
 		if (!config->slots[i].device || !config->slots[i].device[0])

@@ -1,0 +1,47 @@
+#include "bootloader-hooks/hooks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bootloader-hooks/grub/grub.h"
+#include "updater/mem.h"
+
+static const char *grub_missing(const struct hook_settings *settings)
+{
+	return settings->grubenv ? NULL : "grubenv";
+}
+
+static int grub_open_configured(
+	const struct hook_settings *settings, struct bootloader **ret, struct err *err)
+{
+	return grub_open(settings->grubenv, ret, err);
+}
+
+static const struct hook HOOKS[] = {
+	{"grub", grub_missing, grub_open_configured},
+};
+
+void hook_settings_finish(struct hook_settings *settings)
+{
+	free(settings->grubenv);
+	*settings = (struct hook_settings){0};
+}
+
+const struct hook *hook_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(HOOKS); i++)
+		if (strcmp(HOOKS[i].name, name) == 0)
+			return &HOOKS[i];
+	return NULL;
+}
+
+void hook_names(char *ret, size_t cap)
+{
+	size_t used = 0;
+
+	ret[0] = '\0';
+	for (size_t i = 0; i < ARRAY_LEN(HOOKS) && used < cap; i++)
+		used += (size_t)snprintf(
+			ret + used, cap - used, "%s%s", i ? ", " : "", HOOKS[i].name);
+}
