@@ -178,7 +178,7 @@ RUN := tests/run.sh -b $$built -j $(JOBS)
 demo:
 	@tests/deps.sh build qemu
 	@$(SUB) -s -j$(JOBS) all build/qemu/demo
-	@qemu/releases.sh build/abide build/abide-image build/qemu build/cache
+	@qemu/releases.sh x86_64-grub build/abide build/abide-image build/qemu build/cache
 	@build/qemu/demo build/qemu
 
 # ---- testing (tests/README.md) ----
@@ -229,7 +229,7 @@ fuzz-replay: test-fuzz-replay
 #: test-qemu    virtual devices that boot, update, break and revert (qemu/README.md)
 test-qemu:
 	@$(call build,all build/qemu/test_update) \
-	qemu/releases.sh build/abide build/abide-image build/qemu build/cache faults >/dev/null; \
+	qemu/releases.sh x86_64-grub build/abide build/abide-image build/qemu build/cache faults >/dev/null; \
 	ABIDE_BUILD=$(CURDIR)/build $(RUN) -j 1 -t 1200 qemu build/qemu/test_update
 
 #: test-valgrind  the units under valgrind

@@ -64,13 +64,14 @@ static int tell(struct rig *rig, size_t number, struct err *err)
 
 static int run(struct rig *rig, const char *out, struct err *err)
 {
+	const struct vm_device *device = vm_device_find(STORY_DEVICE);
 	uint64_t began = now_ms();
 
-	if (rig_init(rig, out, "run-demo", show, err) < 0)
+	if (rig_init(rig, device, out, "run-demo", show, err) < 0)
 		return -1;
-	(void)printf("A virtual device: x86_64, UEFI, GRUB, under %s. Its console goes to\n"
+	(void)printf("A virtual device: %s, under %s. Its console goes to\n"
 		     "%s/console.log.\n",
-		vm_accel_name(rig->accel), rig->work);
+		device->title, vm_accel_name(rig->accel), rig->work);
 	for (size_t i = 0; i < STORY_LEN; i++)
 		if (tell(rig, i, err) < 0)
 			return -1;
@@ -86,7 +87,7 @@ int main(int argc, char **argv)
 	int result;
 
 	if (argc != 2) {
-		(void)fprintf(stderr, "usage: demo OUT (what releases.sh made)\n");
+		(void)fprintf(stderr, "usage: demo OUT (that releases.sh was given)\n");
 		return 2;
 	}
 	terminal = isatty(STDOUT_FILENO) == 1;

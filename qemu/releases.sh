@@ -1,5 +1,5 @@
 #!/bin/sh
-# releases.sh ABIDE ABIDE-IMAGE OUT CACHE [faults]: what the scenarios need, in OUT:
+# releases.sh DEVICE ABIDE ABIDE-IMAGE OUT CACHE [faults]: what the scenarios need, in OUT/DEVICE:
 #
 #	pki/ stranger/       development keys: those the device trusts, and somebody else's
 #	www/NAME.abide       the releases, as bundles for the web server
@@ -10,7 +10,7 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-abide=$1 tool=$2 out=$3 cache=$4 faults=${5:-}
+device=$1 abide=$2 tool=$3 out=$4/$1 cache=$5 faults=${6:-}
 rootfs=$here/../image/rootfs
 # One time for everything, so that what is built twice is the same twice.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$here" log -1 --format=%ct 2>/dev/null || echo 1)}
@@ -29,7 +29,7 @@ keys() {
 
 image() { # NAME VERSION FAULT [LEVEL]
 	newer "$out/images/$1" "$abide" "$abide-carrier" "$rootfs" "$here/../updater/init" "$out/pki/root.pem" ||
-		"$rootfs/build.sh" -o "$out/images/$1" -v "$2" -a "$abide" -t "$out/pki/root.pem" \
+		"$rootfs/build.sh" -d "$device" -o "$out/images/$1" -v "$2" -a "$abide" -t "$out/pki/root.pem" \
 			-c "$cache" -f "$3" -z "${4:-3}"
 }
 
@@ -44,6 +44,13 @@ release() { # NAME VERSION FAULT [LEVEL]
 	bundle pki "$1" "$2" "$1"
 }
 
+case $device in
+x86_64-grub) ;; # the disk of layout-DEVICE.ini is all
+*)
+	echo "releases.sh: no device '$device'" >&2
+	exit 2
+	;;
+esac
 mkdir -p "$out/images" "$out/www"
 keys pki
 keys stranger 2>/dev/null # as loud as the first
@@ -68,5 +75,5 @@ LC_ALL=C sed 's/"version": "2\.0\.0"/"version": "9.0.0"/' "$out/www/release-2.ab
 kernel=$("$rootfs/kernel.sh" "$cache")
 install -m 644 "$kernel/vmlinuz" "$out/vmlinuz"
 "$rootfs/initrd.sh" "$kernel" "$out/probe.cpio" "$SOURCE_DATE_EPOCH"
-"$tool" disk -o "$out/factory.img" --layout "$here/layout.ini" --bundle "$out/www/release-1.abide" \
+"$tool" disk -o "$out/factory.img" --layout "$here/layout-$device.ini" --bundle "$out/www/release-1.abide" \
 	--trust "$out/pki/root.pem"

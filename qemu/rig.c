@@ -25,10 +25,15 @@ static void on_output(void *arg, const char *data, size_t len)
 
 static int make_paths(struct rig *rig, const char *out, const char *work, struct err *err)
 {
-	CLEANUP(cleanup_free) char *absolute = realpath(out, NULL);
+	CLEANUP(cleanup_free) char *absolute = NULL;
+	char folder[PATH_MAX];
 
+	if (fs_join(out, rig->device->name, folder, sizeof(folder), err) < 0)
+		return -1;
+	absolute = realpath(folder, NULL);
 	if (!absolute)
-		return err_errno(err, "'%s': run qemu/releases.sh first", out);
+		return err_errno(
+			err, "'%s': run qemu/releases.sh %s first", folder, rig->device->name);
 	if ((size_t)snprintf(rig->out, sizeof(rig->out), "%s", absolute) >= sizeof(rig->out))
 		return err_set(err, FAIL_USAGE, "'%s' is too long", absolute);
 	if (fs_join(rig->out, work, rig->work, sizeof(rig->work), err) < 0 ||
@@ -37,11 +42,12 @@ static int make_paths(struct rig *rig, const char *out, const char *work, struct
 	return fs_make_dirs(rig->work, 0755, err);
 }
 
-int rig_init(struct rig *rig, const char *out, const char *work,
+int rig_init(struct rig *rig, const struct vm_device *device, const char *out, const char *work,
 	void (*show)(const char *data, size_t len), struct err *err)
 {
 	char kernel[PATH_MAX], initrd[PATH_MAX], www[PATH_MAX], log[PATH_MAX];
 
+	rig->device = device;
 	rig->show = show;
 	if (make_paths(rig, out, work, err) < 0 ||
 		fs_join(rig->out, "vmlinuz", kernel, sizeof(kernel), err) < 0 ||
@@ -50,7 +56,7 @@ int rig_init(struct rig *rig, const char *out, const char *work,
 		fs_join(rig->work, "console.log", log, sizeof(log), err) < 0)
 		return -1;
 	(void)remove(log); /* of an earlier run, if there was one */
-	rig->accel = vm_accel_probe(kernel, initrd, rig->work);
+	rig->accel = vm_accel_probe(device, kernel, initrd, rig->work);
 	return web_start(www, rig->work, &rig->web, err);
 }
 
@@ -88,6 +94,8 @@ int rig_wait_up(struct rig *rig, const char *version, struct err *err)
 int rig_power_on(struct rig *rig, const char *version, struct err *err)
 {
 	const struct vm_options options = {
+		.device = rig->device,
+		.out = rig->out,
 		.disk = rig->disk,
 		.directory = rig->work,
 		.accel = rig->accel,

@@ -5,7 +5,8 @@
  *	rig_finish
  *
  * Every call fails with an err that says what was expected and what came instead; a scenario is a
- * chain of them. What releases.sh made is read from OUT; disk and logs of this run are in OUT/WORK.
+ * chain of them. What releases.sh made is read from OUT/DEVICE; disk and logs of this run are in
+ * OUT/DEVICE/WORK.
  */
 #ifndef ABIDE_QEMU_RIG_H
 #define ABIDE_QEMU_RIG_H
@@ -20,6 +21,7 @@
 #include "updater/err.h"
 
 struct rig {
+	const struct vm_device *device;
 	char out[PATH_MAX / 2];
 	char work[PATH_MAX - 64];
 	char disk[PATH_MAX];
@@ -33,7 +35,7 @@ struct rig {
 };
 
 /* `show` may be NULL. */
-int rig_init(struct rig *rig, const char *out, const char *work,
+int rig_init(struct rig *rig, const struct vm_device *device, const char *out, const char *work,
 	void (*show)(const char *data, size_t len), struct err *err);
 void rig_finish(struct rig *rig);
 

@@ -11,6 +11,8 @@
 
 #include "qemu/rig.h"
 
+#define STORY_DEVICE "x86_64-grub"
+
 struct chapter {
 	const char *name; /* as a test's name */
 	const char *title; /* what is to be seen */

@@ -33,7 +33,7 @@ static int start(void **state)
 
 	(void)state;
 	if (fs_join(build ? build : "build", "qemu", out, sizeof(out), &err) == 0 &&
-		rig_init(&rig, out, "run-test", NULL, &err) == 0)
+		rig_init(&rig, vm_device_find(STORY_DEVICE), out, "run-test", NULL, &err) == 0)
 		return 0;
 	print_error("%s\n", err.msg);
 	return -1;

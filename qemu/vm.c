@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,14 +17,14 @@
 #include "updater/fs.h"
 #include "updater/mem.h"
 
-#define FIRMWARE      "/usr/share/OVMF/OVMF_CODE_4M.fd"
-#define FIRMWARE_VARS "/usr/share/OVMF/OVMF_VARS_4M.fd"
 #define FIRST_FD      3 /* of QEMU's inherited descriptors, in the order of enum line */
 #define COMMAND_MAX   3500u
-#define ARGUMENTS_MAX 64u
+#define ARGUMENTS_MAX 96u
+#define WORD_MAX      (PATH_MAX + 128u)
 #define PROBE_SECONDS 15u
 #define PROBE_MARKER  "initrd: no abide.group="
 #define CONSOLE_TAIL  240u
+#define VARS_MAX      (64u << 20)
 
 struct vm {
 	pid_t pid;
@@ -149,21 +151,57 @@ static void become_qemu(char *const argv[], const int theirs[static LINE_COUNT],
 	_exit(127);
 }
 
-static int spawn(struct vm *vm, const char *const argv[], struct err *err)
+/* A command line as it grows; its words are kept here. */
+struct arguments {
+	size_t count;
+	char *word[ARGUMENTS_MAX + 1];
+};
+
+static void arguments_finish(struct arguments *args)
+{
+	for (size_t i = 0; i < args->count; i++)
+		free(args->word[i]);
+}
+
+static int add(struct arguments *args, struct err *err, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int add(struct arguments *args, struct err *err, const char *fmt, ...)
+{
+	char word[WORD_MAX];
+	va_list list;
+	int n;
+
+	va_start(list, fmt);
+	n = vsnprintf(word, sizeof(word), fmt, list);
+	va_end(list);
+	if (n < 0 || (size_t)n >= sizeof(word) || args->count == ARGUMENTS_MAX)
+		return err_set(err, FAIL_USAGE, "QEMU's command line is too long at '%.80s'", word);
+	if (mem_strdup(word, &args->word[args->count], err) < 0)
+		return -1;
+	args->count++;
+	return 0;
+}
+
+static int add_all(struct arguments *args, const char *const words[], struct err *err)
+{
+	for (size_t i = 0; words[i]; i++)
+		if (add(args, err, "%s", words[i]) < 0)
+			return -1;
+	return 0;
+}
+
+static int spawn(struct vm *vm, const struct arguments *args, struct err *err)
 {
 	int theirs[LINE_COUNT] = {-1, -1, -1};
-	char *copy[ARGUMENTS_MAX] = {NULL}; /* execve's own type has no const */
-	int rc;
+	int rc = lines_connect(&vm->lines, theirs, err);
 
-	for (size_t i = 0; argv[i] && i + 1 < ARGUMENTS_MAX; i++)
-		memcpy(&copy[i], &argv[i], sizeof(copy[i]));
-	rc = lines_connect(&vm->lines, theirs, err);
 	if (rc == 0) {
 		vm->pid = fork();
 		if (vm->pid == 0)
-			become_qemu(copy, theirs, vm->lines.log_fd);
+			become_qemu(args->word, theirs, vm->lines.log_fd);
 		if (vm->pid < 0)
-			rc = err_errno(err, "start '%s'", argv[0]);
+			rc = err_errno(err, "start '%s'", args->word[0]);
 	}
 	for (size_t i = 0; i < LINE_COUNT; i++)
 		cleanup_fd(&theirs[i]);
@@ -190,55 +228,87 @@ static int vm_new(const struct vm_options *options, struct vm **ret, struct err 
 	return 0;
 }
 
-/* The firmware writes its variables: each device has its own copy. */
-static int prepare_vars(const char *directory, char ret[static PATH_MAX], struct err *err)
+/* A name without '/' is in the device's folder. */
+static int firmware_path(const struct vm_options *options, const char *name,
+	char ret[static PATH_MAX], struct err *err)
+{
+	if (!strchr(name, '/'))
+		return fs_join(options->out, name, ret, PATH_MAX, err);
+	(void)snprintf(ret, PATH_MAX, "%s", name); /* a row's path: short */
+	return 0;
+}
+
+/* The firmware writes its variables: each run has its own copy. */
+static int prepare_vars(
+	const struct vm_options *options, char ret[static PATH_MAX], struct err *err)
 {
 	CLEANUP(bytes_finish) struct bytes vars = {0};
+	char from[PATH_MAX];
 
-	if (fs_join(directory, "vars.fd", ret, PATH_MAX, err) < 0)
+	if (fs_join(options->directory, "vars.fd", ret, PATH_MAX, err) < 0)
 		return -1;
 	if (access(ret, F_OK) == 0)
 		return 0;
-	if (fs_read_file(FIRMWARE_VARS, 1u << 20, &vars, err) < 0)
+	if (firmware_path(options, options->device->firmware_vars, from, err) < 0 ||
+		fs_read_file(from, VARS_MAX, &vars, err) < 0)
 		return -1;
 	return fs_replace_file(ret, vars.data, vars.len, 0644, err);
 }
 
-/* clang-format off */
-#define QEMU_COMMON \
-	"qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", \
-	"-M", "q35,smm=off", \
-	"-chardev", "socket,id=console,fd=3", "-serial", "chardev:console", \
-	"-chardev", "socket,id=channel,fd=4", "-serial", "chardev:channel", \
-	"-chardev", "socket,id=monitor,fd=5", "-mon", "chardev=monitor,mode=control"
-/* clang-format on */
-
-static const char *accel_argument(enum vm_accel accel)
+static int add_firmware(struct arguments *args, const struct vm_options *options, struct err *err)
 {
-	return accel == VM_ACCEL_KVM ? "kvm" : "tcg,thread=multi,tb-size=256";
+	char code[PATH_MAX], vars[PATH_MAX];
+
+	if (firmware_path(options, options->device->firmware, code, err) < 0)
+		return -1;
+	if (!options->device->firmware_vars) {
+		if (add(args, err, "-bios") < 0)
+			return -1;
+		return add(args, err, "%s", code);
+	}
+	if (prepare_vars(options, vars, err) < 0 || add(args, err, "-drive") < 0 ||
+		add(args, err, "if=pflash,format=raw,unit=0,readonly=on,file=%s", code) < 0 ||
+		add(args, err, "-drive") < 0)
+		return -1;
+	return add(args, err, "if=pflash,format=raw,unit=1,file=%s", vars);
 }
 
-/* Nehalem: of what this kernel can use, the one that TCG emulates at the least cost. */
-static const char *cpu_argument(enum vm_accel accel)
+/* clang-format off */
+static const char *const COMMON[] = {
+	"-nodefaults", "-no-user-config", "-display", "none",
+	"-chardev", "socket,id=console,fd=3",
+	"-chardev", "socket,id=channel,fd=4",
+	"-chardev", "socket,id=monitor,fd=5", "-mon", "chardev=monitor,mode=control",
+	NULL,
+};
+/* clang-format on */
+
+/* The program and the machine without its disk, network and firmware. */
+static int add_machine(struct arguments *args, const struct vm_device *device, enum vm_accel accel,
+	struct err *err)
 {
-	return accel == VM_ACCEL_KVM ? "host" : "Nehalem";
+	const char *const kvm[] = {"-accel", "kvm", "-cpu", "host", NULL};
+	const char *const tcg[] = {
+		"-accel", "tcg,thread=multi,tb-size=256", "-cpu", device->cpu, NULL};
+
+	if (add(args, err, "%s", device->qemu) < 0 || add_all(args, COMMON, err) < 0 ||
+		add_all(args, accel == VM_ACCEL_KVM ? kvm : tcg, err) < 0)
+		return -1;
+	return add_all(args, device->arguments, err);
 }
 
 static int spawn_device(struct vm *vm, const struct vm_options *options, struct err *err)
 {
-	char path[PATH_MAX], vars[PATH_MAX + 64], disk[PATH_MAX + 64];
-	const char *const argv[] = {QEMU_COMMON, "-accel", accel_argument(options->accel), "-cpu",
-		cpu_argument(options->accel), "-m", "512", "-drive",
-		"if=pflash,format=raw,unit=0,readonly=on,file=" FIRMWARE, "-drive", vars, "-drive",
-		disk, "-device", "virtio-blk-pci,drive=disk,bootindex=0", "-netdev", "user,id=net",
-		"-device", "virtio-net-pci,netdev=net,romfile=", NULL};
+	CLEANUP(arguments_finish) struct arguments args = {0};
+	static const char *const network[] = {"-netdev", "user,id=net", NULL};
 
-	if (prepare_vars(options->directory, path, err) < 0)
+	if (add_machine(&args, options->device, options->accel, err) < 0 ||
+		add_firmware(&args, options, err) < 0 || add_all(&args, network, err) < 0 ||
+		add(&args, err, "-drive") < 0 ||
+		add(&args, err, "if=none,id=disk,format=raw,cache=writeback,file=%s",
+			options->disk) < 0)
 		return -1;
-	(void)snprintf(vars, sizeof(vars), "if=pflash,format=raw,unit=1,file=%s", path);
-	(void)snprintf(disk, sizeof(disk), "if=none,id=disk,format=raw,cache=writeback,file=%s",
-		options->disk);
-	return spawn(vm, argv, err);
+	return spawn(vm, &args, err);
 }
 
 int vm_start(const struct vm_options *options, struct vm **ret, struct err *err)
@@ -269,30 +339,40 @@ void vm_cut(struct vm **vm)
 	*vm = NULL;
 }
 
-static bool kvm_boots(const char *kernel, const char *initrd, const char *directory)
+/* The device's machine with an empty disk, and a kernel given to it. */
+static bool kvm_boots(const struct vm_device *device, const char *kernel, const char *initrd,
+	const char *directory)
 {
 	CLEANUP(vm_cut) struct vm *vm = NULL;
-	const struct vm_options options = {.directory = directory, .accel = VM_ACCEL_KVM};
-	const char *const argv[] = {QEMU_COMMON, "-accel", accel_argument(VM_ACCEL_KVM), "-cpu",
-		cpu_argument(VM_ACCEL_KVM), "-m", "256", "-no-reboot", "-kernel", kernel, "-initrd",
-		initrd, "-append", "console=ttyS0 panic=-1 quiet", NULL};
+	CLEANUP(arguments_finish) struct arguments args = {0};
+	const struct vm_options options = {.directory = directory};
+	const char *const rest[] = {"-netdev", "user,id=net", "-drive",
+		"if=none,id=disk,format=raw,file=null-co://,file.size=64M", "-no-reboot", "-kernel",
+		kernel, "-initrd", initrd, "-append", NULL};
 	struct err err = {0};
 
-	if (vm_new(&options, &vm, &err) < 0 || spawn(vm, argv, &err) < 0)
+	if (vm_new(&options, &vm, &err) < 0 || add_machine(&args, device, VM_ACCEL_KVM, &err) < 0 ||
+		add_all(&args, rest, &err) < 0 ||
+		add(&args, &err, "console=%s panic=-1 quiet", device->console) < 0 ||
+		spawn(vm, &args, &err) < 0)
 		return false;
 	return vm_wait(vm, PROBE_MARKER, PROBE_SECONDS, &err) == 0;
 }
 
-enum vm_accel vm_accel_probe(const char *kernel, const char *initrd, const char *directory)
+enum vm_accel vm_accel_probe(const struct vm_device *device, const char *kernel, const char *initrd,
+	const char *directory)
 {
 	const char *forced = getenv("ABIDE_QEMU_ACCEL");
+	struct utsname host;
 
+	if (uname(&host) < 0 || strcmp(host.machine, device->arch) != 0)
+		return VM_ACCEL_TCG;
 	if (forced)
 		return strcmp(forced, "kvm") == 0 ? VM_ACCEL_KVM : VM_ACCEL_TCG;
 	/* Nested under pvm, KVM opens and then never runs a guest to its end. */
 	if (access("/dev/kvm", R_OK | W_OK) < 0 || access("/sys/module/kvm_pvm", F_OK) == 0)
 		return VM_ACCEL_TCG;
-	return kvm_boots(kernel, initrd, directory) ? VM_ACCEL_KVM : VM_ACCEL_TCG;
+	return kvm_boots(device, kernel, initrd, directory) ? VM_ACCEL_KVM : VM_ACCEL_TCG;
 }
 
 const char *vm_accel_name(enum vm_accel accel)

@@ -1,10 +1,10 @@
 /*
- * vm - a virtual device that really boots: QEMU with OVMF (x86_64), one virtio disk, a network
- *whose host is 10.0.2.2, and two serial ports.
+ * vm - a virtual device that really boots: QEMU with one of the machines of vm_device.h, its
+ * firmware, one disk, a network whose host is 10.0.2.2, and two serial lines.
  *
  *	vm_accel_probe -> vm_start -> vm_wait / vm_run / vm_reset ... -> vm_cut
  *
- * The first port is the console: GRUB, kernel and init write there, vm_wait() looks for a text in
+ * The first line is the console: bootloader, kernel and init write there, vm_wait() looks for a text in
  * it, and everything is kept in DIRECTORY/console.log. The second is a command channel: a raw shell
  * of the device's init, over which vm_run() runs one command and gets its output and exit status,
  * undisturbed by kernel messages.
@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "qemu/vm_device.h"
 #include "updater/err.h"
 
 #define VM_OUTPUT_MAX (64u << 10)
@@ -27,13 +28,16 @@ enum vm_accel {
 	VM_ACCEL_KVM,
 };
 
-/* KVM only where it really boots a guest (a /dev/kvm that opens may still not): `kernel` with
- * `initrd` must reach the initramfs within 15 s. ABIDE_QEMU_ACCEL=tcg|kvm in the environment
- * decides instead. */
-enum vm_accel vm_accel_probe(const char *kernel, const char *initrd, const char *directory);
+/* KVM only where the host has the device's architecture and really boots a guest (a /dev/kvm that
+ * opens may still not): `kernel` with `initrd` must reach the initramfs within 15 s.
+ * ABIDE_QEMU_ACCEL=tcg|kvm in the environment decides instead. */
+enum vm_accel vm_accel_probe(const struct vm_device *device, const char *kernel, const char *initrd,
+	const char *directory);
 const char *vm_accel_name(enum vm_accel accel);
 
 struct vm_options {
+	const struct vm_device *device;
+	const char *out; /* the device's folder */
 	const char *disk; /* raw image, written to */
 	const char *directory; /* exists: for the firmware's variables and the logs */
 	enum vm_accel accel;

@@ -8,7 +8,8 @@ set -eu
 
 usage() {
 	cat >&2 <<-END
-	usage: build.sh -o IMAGE -v VERSION -a ABIDE -t TRUST.pem [-c CACHE] [-n TRIES] [-f FAULT] [-z LEVEL]
+	usage: build.sh -d DEVICE -o IMAGE -v VERSION -a ABIDE -t TRUST.pem [-c CACHE] [-n TRIES] [-f FAULT] [-z LEVEL]
+	  -d DEVICE what it runs on: what devices/DEVICE holds comes on top of tree
 	  -n TRIES  trial boots this release gives to the next one (default 3)
 	  -f FAULT  unhealthy: its service never answers     panic: the kernel panics before confirm
 	            hang: init stops before confirm          no-kernel: /boot/vmlinuz is missing
@@ -18,16 +19,20 @@ usage() {
 }
 
 here=$(cd "$(dirname "$0")" && pwd)
-image='' version='' abide='' trust='' cache=build/cache tries=3 fault=none level=3
-while getopts o:v:a:t:c:n:f:z: option; do
+device='' image='' version='' abide='' trust='' cache=build/cache tries=3 fault=none level=3
+while getopts d:o:v:a:t:c:n:f:z: option; do
 	case $option in
-	o) image=$OPTARG ;; v) version=$OPTARG ;; a) abide=$OPTARG ;; t) trust=$OPTARG ;;
+	d) device=$OPTARG ;; o) image=$OPTARG ;; v) version=$OPTARG ;; a) abide=$OPTARG ;; t) trust=$OPTARG ;;
 	c) cache=$OPTARG ;; n) tries=$OPTARG ;; f) fault=$OPTARG ;; z) level=$OPTARG ;;
 	*) usage ;;
 	esac
 done
-for value in "$image" "$version" "$abide" "$trust"; do [ -n "$value" ] || usage; done
+for value in "$device" "$image" "$version" "$abide" "$trust"; do [ -n "$value" ] || usage; done
 case $fault in none | unhealthy | panic | hang | no-kernel) ;; *) usage ;; esac
+[ -d "$here/devices/$device" ] || {
+	echo "build.sh: device '$device' is not known: there is no '$here/devices/$device'" >&2
+	exit 2
+}
 
 epoch=${SOURCE_DATE_EPOCH:-$(git -C "$here" log -1 --format=%ct 2>/dev/null || echo 0)}
 unset SOURCE_DATE_EPOCH # mksquashfs takes it or its options, not both
@@ -46,7 +51,7 @@ ln -s usr/bin "$root/sbin"
 ln -s bin "$root/usr/sbin"
 ln -s usr/lib "$root/lib"
 ln -s usr/lib64 "$root/lib64"
-cp -R "$here/tree/." "$root/"
+cp -R "$here/tree/." "$here/devices/$device/." "$root/"
 chmod 755 "$root"/usr/bin/* "$root"/usr/lib/abide/health.d/*
 
 busybox=$(command -v busybox)
