@@ -1,6 +1,7 @@
 /*
- * source_http - bundle bytes from a server: which answers are taken, and what happens when the
- * connection breaks, stalls or creeps. The transfers themselves are http_transfer.c's.
+ * source_http - bundle bytes from a server: what is asked for, and what happens when the connection
+ * breaks, stalls or creeps. Which answers are taken is http_answer.c's, the transfers themselves are
+ * http_transfer.c's.
  *
  *	                  start                      200, or 206 as asked
  *	source_http_read -------> waiting for an answer ----------------> body --> complete --> done
@@ -19,6 +20,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "updater/carrier/http_answer.h"
 #include "updater/carrier/http_transfer.h"
 #include "updater/carrier/source.h"
 
@@ -45,10 +47,7 @@ struct source_http {
 	bool hinted;
 	uint64_t expected; /* up to here it will be read, as far as was said */
 	bool told; /* that the server takes no ranges */
-	bool has_total;
-	uint64_t total;
-	bool begun; /* `first` is the first answer with the bundle's bytes */
-	struct http_response first;
+	struct http_file file;
 	unsigned int redirects;
 	unsigned int attempts;
 	uint64_t progress; /* where they began to count */
@@ -95,33 +94,28 @@ static uint64_t position(const struct source_http *http)
 /* Where the running transfer's bytes end, as far as is known. */
 static uint64_t end_of_range(const struct source_http *http)
 {
-	if (!http->to || (http->has_total && http->total < http->to))
-		return http->has_total ? http->total : UINT64_MAX;
+	if (!http->to || (http->file.has_total && http->file.total < http->to))
+		return http->file.has_total ? http->file.total : UINT64_MAX;
 	return http->to;
 }
 
 /* All that was asked for is here, and it is not the end of the file. */
 static bool range_complete(const struct source_http *http)
 {
-	return http->judged && http->to && position(http) == http->to && http->has_total &&
-	       http->to < http->total;
-}
-
-static bool takes_ranges(const struct source_http *http)
-{
-	return http->first.takes_ranges || http->first.status == 206;
+	return http->judged && http->to && position(http) == http->to && http->file.has_total &&
+	       http->to < http->file.total;
 }
 
 static bool complete(const struct source_http *http)
 {
-	return http->begun && http->has_total && position(http) == http->total;
+	return http->file.begun && http->file.has_total && position(http) == http->file.total;
 }
 
 static void where(const struct source_http *http, char *ret, size_t cap)
 {
-	if (http->has_total)
+	if (http->file.has_total)
 		(void)snprintf(ret, cap, "%llu of %llu bytes", (unsigned long long)position(http),
-			(unsigned long long)http->total);
+			(unsigned long long)http->file.total);
 	else
 		(void)snprintf(ret, cap, "%llu bytes", (unsigned long long)position(http));
 }
@@ -129,11 +123,11 @@ static void where(const struct source_http *http, char *ret, size_t cap)
 static int start(struct source_http *http, const char *url, uint64_t from, struct err *err)
 {
 	/* A stream goes on as one; the rest of a range, too. */
-	if (!http->hinted || (http->begun && !takes_ranges(http)))
+	if (!http->hinted || (http->file.begun && !http_file_takes_ranges(&http->file)))
 		http->to = 0;
 	else if (http->to <= from)
-		http->to = http->expected >= from + AHEAD || !http->begun ? http->expected
-									  : from + AHEAD;
+		http->to = http->expected >= from + AHEAD || !http->file.begun ? http->expected
+									       : from + AHEAD;
 	if (http->to <= from)
 		http->to = 0;
 	http->started = true;
@@ -144,7 +138,7 @@ static int start(struct source_http *http, const char *url, uint64_t from, struc
 	http->window_ms = 0;
 	http->window_bytes = 0;
 	if (http_transfer_start(http->transfer, url, from, http->to,
-		    http_response_validator(&http->first), err) < 0)
+		    http_response_validator(&http->file.first), err) < 0)
 		return err_wrap(err, "'%s'", http->display);
 	return 0;
 }
@@ -175,7 +169,7 @@ static int resume(struct source_http *http, const char *reason, struct err *err)
 	char text[400];
 
 	where(http, at, sizeof(at));
-	if (http->first.refuses_ranges)
+	if (http->file.first.refuses_ranges)
 		return fail(http, err,
 			"connection lost at %s (%s), and the server does not take ranges", at,
 			reason);
@@ -221,100 +215,43 @@ static int follow_redirect(struct source_http *http, struct err *err)
 	return start(http, url, http->from, err);
 }
 
-static int check_range(const struct source_http *http, struct err *err)
+static struct http_question question(const struct source_http *http)
 {
-	const struct http_response *response = &http_transfer_progress(http->transfer)->response;
-	char at[64];
-
-	if (response->status == 200 && http->from > 0) {
-		where(http, at, sizeof(at));
-		return fail(http, err,
-			"the server does not take ranges, so the transfer cannot go on where it "
-			"was (at %s)",
-			at);
-	}
-	if (response->status == 206 && http->to &&
-		(!response->has_range_total ||
-			(response->has_length && response->length > http->to - http->from)))
-		return fail(http, err,
-			"the server sent another range than was asked for (%llu bytes from byte "
-			"%llu)",
-			(unsigned long long)(http->to - http->from),
-			(unsigned long long)http->from);
-	if (response->status == 206 &&
-		(!response->has_range || response->range_start != http->from ||
-			(http->has_total && response->has_range_total &&
-				response->range_total != http->total)))
-		return fail(http, err,
-			"the server sent another range than was asked for (from byte %llu)",
-			(unsigned long long)http->from);
-	return 0;
+	return (struct http_question){.from = http->from, .to = http->to};
 }
 
-/* An answer whose body is the bundle, or the rest of it. */
-static int accept_body(struct source_http *http, struct err *err)
+static void take(struct source_http *http)
 {
 	const struct http_response *response = &http_transfer_progress(http->transfer)->response;
+	struct http_question asked = question(http);
 
-	if (response->malformed)
-		return fail(http, err, "the server's answer is malformed");
-	if (response->encoded)
-		return fail(http, err,
-			"the server sent it with a Content-Encoding, expected the plain file");
-	if (http->begun && !http_response_same(&http->first, response))
-		return fail(http, err, "it changed on the server during the transfer");
-	if (check_range(http, err) < 0)
-		return -1;
+	http_answer_learn(&http->file, &asked, response);
 	if (response->status == 200)
 		http->to = 0; /* the whole file, though a part was asked for */
-	if (!http->begun)
-		http->first = *response;
-	http->begun = true;
 	http->judged = true;
-	/* No overflow: all of them are within MANIFEST_NUMBER_MAX. */
-	if (!http->has_total && (response->has_range_total || response->has_length)) {
-		http->has_total = true;
-		http->total = response->has_range_total ? response->range_total
-							: http->from + response->length;
-	}
-	return 0;
-}
-
-static bool is_busy(unsigned int status)
-{
-	return status == 429 || status == 500 || status == 502 || status == 503 || status == 504;
-}
-
-/* Answers to a first request with a range that one without may be spared. */
-static bool refuses_ranges(unsigned int status)
-{
-	return status == 400 || status == 416 || status == 501;
-}
-
-static bool is_redirect(unsigned int status)
-{
-	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
 static int judge(struct source_http *http, struct err *err)
 {
-	const struct http_progress *progress = http_transfer_progress(http->transfer);
-	unsigned int status = progress->response.status;
-	char text[64];
+	const struct http_response *response = &http_transfer_progress(http->transfer)->response;
+	struct http_question asked = question(http);
+	char text[HTTP_TEXT_MAX + 1] = "";
 
-	if (status == 200 || status == 206)
-		return accept_body(http, err);
-	if (is_redirect(status))
+	switch (http_answer_judge(&http->file, &asked, response, text)) {
+	case HTTP_TAKE:
+		take(http);
+		return 0;
+	case HTTP_REDIRECT:
 		return follow_redirect(http, err);
-	if (!http->begun && http->to && refuses_ranges(status)) {
+	case HTTP_BUSY:
+		return resume(http, text, err);
+	case HTTP_WITHOUT_RANGE:
 		http->hinted = false;
 		http->to = 0;
 		return start(http, http->url, http->from, err);
+	case HTTP_REFUSE:
+		break;
 	}
-	(void)snprintf(
-		text, sizeof(text), "the server answered %u %s", status, http_status_text(status));
-	if (http->begun && is_busy(status))
-		return resume(http, text, err);
 	return fail(http, err, "%s", text);
 }
 
@@ -341,10 +278,10 @@ static int transfer_ended(struct source_http *http, struct err *err)
 		break;
 	}
 	if (http->judged)
-		http->done = http->has_total ? complete(http) : progress->end == HTTP_CLOSED;
+		http->done = http->file.has_total ? complete(http) : progress->end == HTTP_CLOSED;
 	if (http->done)
 		return 0;
-	if (!http->begun)
+	if (!http->file.begun)
 		return fail(http, err, "%s", progress->reason);
 	return resume(http,
 		progress->end == HTTP_CLOSED ? "the server closed it" : progress->reason, err);
@@ -357,7 +294,7 @@ static int check_silence(struct source_http *http, struct err *err)
 
 	if (http->silent_ms < (int64_t)seconds * 1000)
 		return 0;
-	if (!http->begun)
+	if (!http->file.begun)
 		return fail(http, err, "no answer within %u seconds", seconds);
 	(void)snprintf(reason, sizeof(reason), "not a byte for %u seconds", seconds);
 	return resume(http, reason, err);
@@ -401,7 +338,7 @@ static bool can_judge(const struct source_http *http)
 	const struct http_progress *progress = http_transfer_progress(http->transfer);
 
 	return !http->judged && progress->response.complete &&
-	       (progress->end != HTTP_RUNNING || !is_redirect(progress->response.status));
+	       (progress->end != HTTP_RUNNING || !http_is_redirect(progress->response.status));
 }
 
 /* One turn: what can be done at once, or a short wait. */
@@ -472,7 +409,8 @@ static int drain(struct source_http *http, struct err *err)
 
 static void tell_no_ranges(struct source_http *http)
 {
-	if (http->told || !http->begun || takes_ranges(http) || !http->options.listener.note)
+	if (http->told || !http->file.begun || http_file_takes_ranges(&http->file) ||
+		!http->options.listener.note)
 		return;
 	http->told = true;
 	http->options.listener.note(http->options.listener.arg,
@@ -487,12 +425,12 @@ static int source_http_skip(struct source *source, uint64_t len, uint64_t *ret_l
 	uint64_t at = position(http) - ready; /* of the reader */
 	uint64_t target;
 
-	if (http->done || !http->has_total || !takes_ranges(http)) {
+	if (http->done || !http->file.has_total || !http_file_takes_ranges(&http->file)) {
 		if (len >= JUMP_MIN)
 			tell_no_ranges(http);
 		return 0;
 	}
-	target = len < http->total - at ? at + len : http->total;
+	target = len < http->file.total - at ? at + len : http->file.total;
 	if (http->started && http->judged && http->to && target >= end_of_range(http)) {
 		if (end_of_range(http) - position(http) < JUMP_MIN && drain(http, err) < 0)
 			return -1;
@@ -502,7 +440,7 @@ static int source_http_skip(struct source *source, uint64_t len, uint64_t *ret_l
 	*ret_len = target - at;
 	http->progress = target;
 	go_to(http, target);
-	http->done = target == http->total;
+	http->done = target == http->file.total;
 	return 0;
 }
 
