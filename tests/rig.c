@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "bootloader-hooks/grub/grub.h"
+#include "bootloader-hooks/model.h"
 #include "updater/fs.h"
 
 static const char *const CLASSES[RIG_CLASSES_MAX] = {"rootfs", "app"};
@@ -161,7 +162,7 @@ enum group rig_boot(struct rig *rig)
 	struct err err = {0};
 
 	must(grub_env_parse(env, &boot, &err), &err);
-	assert_true(grub_model_boot(&boot, &group));
+	assert_true(boot_model_boot(&boot, &group));
 	must(grub_env_format(&boot, env, block, &err), &err);
 	memcpy(env, block, sizeof(block));
 	rig->device.booted = group;

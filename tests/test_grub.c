@@ -206,25 +206,6 @@ static void test_format__says_when_others_leave_no_room(void **state)
 	assert_non_null(strstr(err.msg, "grub-editenv"));
 }
 
-/* ---- the model of grub.cfg ---- */
-
-static void test_model__starts_over_with_the_last_of_order(void **state)
-{
-	struct boot_state boot = {.group = {{.bad = true}, {.bad = true}}, .primary = GROUP_A};
-	struct boot_state before = boot;
-	enum group booted;
-
-	(void)state;
-	assert_true(grub_model_boot(&boot, &booted));
-	assert_int_equal(booted, GROUP_B);
-	assert_true(boot_state_equal(&boot, &before)); /* not counted */
-	boot.group[GROUP_B].bad = false;
-	assert_true(grub_model_boot(&boot, &booted));
-	assert_int_equal(booted, GROUP_A);
-	boot.group[GROUP_A].bad = false;
-	assert_false(grub_model_boot(&boot, &booted));
-}
-
 /* ---- two copies on recorded devices ---- */
 
 struct env {
@@ -510,7 +491,6 @@ int main(void)
 		cmocka_unit_test(test_format__round_trip_of_every_state),
 		cmocka_unit_test(test_format__keeps_others_behind_ours),
 		cmocka_unit_test(test_format__says_when_others_leave_no_room),
-		cmocka_unit_test(test_model__starts_over_with_the_last_of_order),
 		cmocka_unit_test(test_commit__one_write_and_flush_each_first_copy_first),
 		cmocka_unit_test(test_commit__cut_leaves_old_state_or_new),
 		cmocka_unit_test(test_commit__is_flushed_even_if_nothing_is_to_be_written),

@@ -1,5 +1,5 @@
 /*
- * grub.cfg, run by GRUB itself (grub-emu) on a small disk, held to grub_model_boot(): for every
+ * grub.cfg, run by GRUB itself (grub-emu) on a small disk, held to boot_model_boot(): for every
  * environment it must boot the group that the model picks and leave the environment that the model
  * leaves. Only `linux` is replaced, by a function that says which group it was asked to load.
  *
@@ -22,6 +22,7 @@
 #include <cmocka.h>
 
 #include "bootloader-hooks/grub/grub.h"
+#include "bootloader-hooks/model.h"
 #include "tests/scratch.h"
 #include "updater/fs.h"
 #include "updater/mem.h"
@@ -265,7 +266,7 @@ static void test_cfg__boots_what_the_model_boots(void **state)
 		env_get(&disk, 0, before);
 		if (grub_env_parse(before, &model, &err) < 0)
 			fail_msg("%s: %s", text, err.msg);
-		assert_true(grub_model_boot(&model, &expected));
+		assert_true(boot_model_boot(&model, &expected));
 		outcome = boot(&disk);
 		if (outcome.group != group_name(expected)[0])
 			fail_msg("%sbooted '%c', expected '%s': %s", text, outcome.group,

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "bootloader-hooks/grub/grub.h"
+#include "bootloader-hooks/model.h"
 #include "updater/mem.h"
 #include "updater/state.h"
 
@@ -123,7 +123,7 @@ static void test_derive__last_try_is_still_a_trial(void **state)
 	enum group booted;
 
 	(void)state;
-	assert_true(grub_model_boot(&boot, &booted));
+	assert_true(boot_model_boot(&boot, &booted));
 	assert_int_equal(booted, GROUP_B);
 	assert_true(boot.group[GROUP_B].bad);
 	assert_int_equal(now_of(&boot, SEAL_SEALED, GROUP_B), STATE_TRIAL);
@@ -264,7 +264,7 @@ static void assert_edge(const struct boot_state *boot, const struct state *s,
 	const struct boot_group *booted = &after->group[s->booted];
 	const struct boot_group *target = &after->group[s->target];
 	enum group next;
-	bool known = boot_next(after, &next);
+	bool known = boot_model_next(after, &next);
 
 	assert_well_formed(after);
 	assert_true(good_count(after) > 0 || good_count(boot) == 0);
@@ -366,11 +366,11 @@ static void test_model__power_cycles_end_with_a_good_group(void **state)
 		enum group booted;
 
 		for (unsigned int n = 0; n <= TRIES; n++)
-			assert_true(grub_model_boot(&boot, &booted));
+			assert_true(boot_model_boot(&boot, &booted));
 		assert_true(boot.group[booted].good);
 		settled = boot;
 		for (unsigned int n = 0; n < 100; n++)
-			assert_true(grub_model_boot(&boot, &booted));
+			assert_true(boot_model_boot(&boot, &booted));
 		assert_true(boot_state_equal(&boot, &settled));
 	}
 }

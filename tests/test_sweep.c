@@ -30,6 +30,7 @@
 #include <cmocka.h>
 
 #include "bootloader-hooks/grub/grub.h"
+#include "bootloader-hooks/model.h"
 #include "tests/bundles.h"
 #include "tests/recorder.h"
 #include "updater/confirm.h"
@@ -405,7 +406,7 @@ static enum group reboot(struct sweep *sweep, struct recorder *rec)
 		if (boot_group_bootable(&boot.group[g]))
 			assert_known(sweep, rec, g);
 	}
-	assert_true(grub_model_boot(&boot, &picked));
+	assert_true(boot_model_boot(&boot, &picked));
 	must(grub_env_format(&boot, NULL, recorder_content(rec, 0), &err), "format", &err);
 	return picked;
 }

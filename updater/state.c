@@ -1,5 +1,7 @@
 #include "updater/state.h"
 
+#include "bootloader-hooks/model.h"
+
 static const char *const STATE_NAMES[STATE_COUNT] = {
 	[STATE_IDLE] = "idle",
 	[STATE_WRITING] = "writing",
@@ -82,19 +84,6 @@ int state_check(enum device_state state, enum device_event event, struct err *er
 	return 0;
 }
 
-bool boot_next(const struct boot_state *boot, enum group *ret)
-{
-	const enum group order[] = {boot->primary, group_other(boot->primary)};
-
-	for (unsigned int i = 0; i < GROUP_COUNT; i++) {
-		if (!boot_group_bootable(&boot->group[order[i]]))
-			continue;
-		*ret = order[i];
-		return true;
-	}
-	return false;
-}
-
 /* The booted group is what runs, whatever the seals say; a booted group that is good is always
  * bootable, so then `next` is known. */
 static enum device_state derive_now(const struct boot_state *boot, const struct group_facts *target,
@@ -145,7 +134,7 @@ struct state state_derive(
 {
 	struct state state = {.booted = booted, .target = group_other(booted), .next = booted};
 
-	state.next_known = boot_next(boot, &state.next);
+	state.next_known = boot_model_next(boot, &state.next);
 	state.now = derive_now(boot, &facts[state.target], booted, state.next);
 	state.floor = derive_floor(boot, facts, booted);
 	state.seen = derive_seen(facts);

@@ -83,9 +83,6 @@ const char *event_name(enum device_event event);
 /* FAIL_STATE with the reason and what to do, if `event` cannot happen in `state`. */
 int state_check(enum device_state state, enum device_event event, struct err *err);
 
-/* What the bootloader boots next by its variables, without counting. False: nothing. */
-bool boot_next(const struct boot_state *boot, enum group *ret);
-
 /* The edges. Each keeps: at least one good group stays good unless there was none. */
 /* install: the target is not bootable from here on. Bad stays, as the memory of a failed build. */
 struct boot_state edge_disarm(const struct boot_state *boot, enum group target);

@@ -3,7 +3,7 @@
  * a backslash in front of a byte that is to be taken as it is, '#' up to the end.
  * Source: the GRUB manual, "Environment block".
  *
- * env_parse() and grub_model_boot() mirror grub.cfg beside this file: change one, change both.
+ * env_parse() mirrors abide_valid in grub.cfg beside this file: change one, change both.
  */
 #include "bootloader-hooks/grub/grub.h"
 
@@ -260,28 +260,4 @@ int grub_env_format(const struct boot_state *state, const uint8_t *previous,
 			GRUB_ENV_LEN);
 	memcpy(ret, block, sizeof(block));
 	return 0;
-}
-
-bool grub_model_boot(struct boot_state *state, enum group *ret)
-{
-	const enum group order[] = {state->primary, group_other(state->primary)};
-
-	for (unsigned int i = 0; i < GROUP_COUNT; i++) {
-		struct boot_group *group = &state->group[order[i]];
-
-		if (!boot_group_bootable(group))
-			continue;
-		if (!group->good && --group->tries == 0)
-			group->bad = true; /* as the next start reads it: OK=0, TRY=0 */
-		*ret = order[i];
-		return true;
-	}
-	/* Nothing left: start over with the last one that is listed, without counting. */
-	for (unsigned int i = GROUP_COUNT; i-- > 0;) {
-		if (!state->group[order[i]].bad)
-			continue;
-		*ret = order[i];
-		return true;
-	}
-	return false;
 }

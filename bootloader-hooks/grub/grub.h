@@ -31,8 +31,4 @@ int grub_env_parse(
 int grub_env_format(const struct boot_state *state, const uint8_t *previous,
 	uint8_t ret[static GRUB_ENV_LEN], struct err *err);
 
-/* What grub.cfg does with the block: picks the group to boot and counts its try. The model that
- * tests hold grub.cfg to; false if it would find nothing to boot. */
-bool grub_model_boot(struct boot_state *state, enum group *ret);
-
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bootloader-hooks/grub/grub.h"
+#include "bootloader-hooks/model.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -35,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		grub_env_format(&found, written, again, &err) < 0 ||
 		memcmp(written, again, sizeof(written)) != 0)
 		abort();
-	if (!grub_model_boot(&state, &booted))
+	if (!boot_model_boot(&state, &booted))
 		abort(); /* ORDER names a group, so there is one to start over with */
 	return 0;
 }
