@@ -1,15 +1,31 @@
 # abide: see README.md. The targets a person calls are listed by `make help`.
 
 VERSION := $(shell cat updater/VERSION)
-B ?= build
+# For another machine, CROSS=aarch64-linux-gnu for example: its compiler, its libraries, its own
+# directory. SYSROOT= is where the libraries are, if not Debian's (image/sysroot.sh).
+CROSS ?=
+B ?= $(if $(CROSS),build-$(CROSS),build)
 PREFIX ?= /usr
 SYSCONFDIR ?= /etc
 DESTDIR ?=
 PKG_CONFIG ?= pkg-config
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
+ifneq ($(CROSS),)
+DEBIAN_SYSROOT := build/cache/$(CROSS)
+SYSROOT ?= $(DEBIAN_SYSROOT)
+SYSROOT_READY := $(if $(filter $(DEBIAN_SYSROOT),$(SYSROOT)),sysroot)
+ifeq ($(SYSROOT_READY)$(wildcard $(SYSROOT)/usr),)
+$(error SYSROOT='$(SYSROOT)' is no folder with an usr/ in it: leave it out for Debian's libraries)
+endif
+AR := $(CROSS)-ar
+# Only what the sysroot has, in Debian's places and in the plain ones.
+SYSROOT_PATH := $(abspath $(SYSROOT))
+PKG_CONFIG_ENV := PKG_CONFIG_PATH= PKG_CONFIG_SYSROOT_DIR=$(SYSROOT_PATH) PKG_CONFIG_LIBDIR=$(subst \
+	$() ,:,$(patsubst %,$(SYSROOT_PATH)/usr/%/pkgconfig,lib/$(CROSS) lib64 lib share))
+endif
 ifeq ($(origin CC),default)
-CC := gcc
+CC := $(if $(CROSS),$(CROSS)-gcc --sysroot=$(SYSROOT),gcc)
 endif
 
 LIBS_DEVICE := libarchive libcrypto libcurl jansson inih blkid libzstd libseccomp
@@ -25,7 +41,7 @@ HARDEN ?= -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 CFLAGS ?= $(OPTIMIZE) $(HARDEN)
 LDFLAGS ?= -Wl,-z,relro,-z,now -Wl,--as-needed
 # Asked once, when first used, so that `make help` works before the libraries are there.
-pkg_config = $(eval $(1) := $(shell $(PKG_CONFIG) $(2)))$($(1))
+pkg_config = $(eval $(1) := $(shell $(PKG_CONFIG_ENV) $(PKG_CONFIG) $(2)))$($(1))
 DEVICE_CFLAGS = $(call pkg_config,DEVICE_CFLAGS,--cflags $(LIBS_DEVICE))
 DEVICE_LIBS = $(call pkg_config,DEVICE_LIBS,--libs $(LIBS_DEVICE))
 FDISK_LIBS = $(call pkg_config,FDISK_LIBS,--libs $(LIBS_HOST))
@@ -75,7 +91,8 @@ BENCH_TOOLS := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(BENCH_SRC))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 
 .PHONY: all help clean FORCE
-#: all          build/abide, build/abide-carrier and build/abide-image (the default)
+#: all          build/abide, build/abide-carrier and build/abide-image (the default); with
+#:              CROSS=aarch64-linux-gnu the same for arm64, in build-aarch64-linux-gnu
 all: $(B)/abide $(B)/abide-carrier $(B)/abide-image
 
 help:
@@ -83,8 +100,13 @@ help:
 
 # ---- building ----
 
+.PHONY: sysroot
+sysroot:
+	@image/sysroot.sh $(CROSS) $(DEBIAN_SYSROOT) build/cache \
+		$$(tests/deps.sh -l build | grep -- '-dev$$')
+
 # Holds the command line's words: what was built with others is built again.
-$(B)/flags: FORCE
+$(B)/flags: FORCE | $(SYSROOT_READY)
 	$(shell mkdir -p $(B))$(file >$@.new,$(CC) $(NEEDED) $(CFLAGS) $(LDFLAGS))
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
@@ -190,7 +212,7 @@ ASAN_ENV := ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 UBSAN_OPTIONS=print_sta
 .PHONY: test test-all $(SUITES:%=test-%) test-valgrind fuzz fuzz-replay coverage
 #: test         everything below up to test-qemu; installs what it needs (as root)
 test:
-	@tests/deps.sh build test qemu
+	@tests/deps.sh build test qemu arm
 	@$(SUB) test-all
 
 # A suite that fails does not keep the next ones from running; the sum decides.
@@ -314,7 +336,7 @@ lint-analyzer:
 
 INSTALL ?= install
 # STRIP= keeps the symbols.
-STRIP ?= -s
+STRIP ?= -s$(if $(CROSS), --strip-program=$(CROSS)-strip)
 BINDIR := $(DESTDIR)$(PREFIX)/bin
 LIBDIR := $(DESTDIR)$(PREFIX)/lib
 # Found relative to BINDIR, by updater/carrier/spawn.c.

@@ -2,7 +2,8 @@
 # deps.sh GROUP... - the Debian packages that each part of the work needs.
 #
 # As root: installs what is missing. Otherwise: says what is missing and how to install it.
-# Groups: build test lint valgrind qemu bench
+# With -l before the groups: only lists their packages, one a line.
+# Groups: build test lint valgrind qemu arm bench
 set -eu
 
 packages() {
@@ -16,10 +17,12 @@ packages() {
 	valgrind) echo "valgrind libc6-dbg" ;;
 	qemu) echo "qemu-system-x86 ovmf mtools fdisk e2fsprogs squashfs-tools busybox-static kmod cpio" \
 		"grub-efi-amd64-bin grub-common xz-utils zstd file nginx-light openssl curl" ;;
+	arm) echo "gcc-aarch64-linux-gnu dpkg-dev tar qemu-system-arm u-boot-qemu u-boot-tools bison flex" \
+		"bc libssl-dev device-tree-compiler" ;;
 	bench) echo "rauc swupdate dbus-daemon zstd squashfs-tools erofs-utils e2fsprogs xdelta3 nginx-light" \
 		"iproute2 openssl cpio mount curl" ;;
 	*)
-		echo "deps.sh: no group '$1'; there are: build test lint valgrind qemu bench" >&2
+		echo "deps.sh: no group '$1'; there are: build test lint valgrind qemu arm bench" >&2
 		exit 2
 		;;
 	esac
@@ -36,10 +39,20 @@ apt() {
 	DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 "$@" </dev/null
 }
 
+list=
+[ "${1:-}" != -l ] || {
+	list=1
+	shift
+}
 wanted=
 for group; do
 	wanted="$wanted $(packages "$group")"
 done
+# shellcheck disable=SC2086 # words
+[ ! "$list" ] || {
+	printf '%s\n' $wanted
+	exit
+}
 # shellcheck disable=SC2086 # words
 # shellcheck disable=SC2046
 needed=$(missing $(printf '%s\n' $wanted | sort -u))
