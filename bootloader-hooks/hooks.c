@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bootloader-hooks/grub/grub.h"
+#include "bootloader-hooks/systemd-boot/systemd_boot.h"
 #include "updater/mem.h"
 
 static const char *grub_missing(const struct hook_settings *settings)
@@ -18,13 +19,26 @@ static int grub_open_configured(
 	return grub_open(settings->grubenv, ret, err);
 }
 
+static const char *systemd_boot_missing(const struct hook_settings *settings)
+{
+	return settings->esp ? NULL : "esp";
+}
+
+static int systemd_boot_open_configured(
+	const struct hook_settings *settings, struct bootloader **ret, struct err *err)
+{
+	return systemd_boot_open(settings->esp, ret, err);
+}
+
 static const struct hook HOOKS[] = {
 	{"grub", grub_missing, grub_open_configured},
+	{"systemd-boot", systemd_boot_missing, systemd_boot_open_configured},
 };
 
 void hook_settings_finish(struct hook_settings *settings)
 {
 	free(settings->grubenv);
+	free(settings->esp);
 	*settings = (struct hook_settings){0};
 }
 

@@ -17,6 +17,7 @@
 /* What the configuration's [boot] says; each hook takes what it needs. NULL: not set. */
 struct hook_settings {
 	char *grubenv; /* grub: the environment block */
+	char *esp; /* systemd-boot: where the partition with the entries is mounted */
 };
 
 struct hook {

@@ -186,7 +186,7 @@ static void test_config__refuses_other_bootloaders_by_name(void **state)
 	(void)state;
 	assert_refused("[system]\nbootloader = uboot\n",
 		"'x.conf:2': [system] bootloader: 'uboot' is not a bootloader this abide knows;"
-		" known: grub");
+		" known: grub, systemd-boot");
 }
 
 static void test_config__refuses_what_is_there_twice(void **state)

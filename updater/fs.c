@@ -114,7 +114,7 @@ int fs_sync_parent(const char *path, struct err *err)
 }
 
 static int write_and_sync(
-	const char *path, const void *data, size_t len, mode_t mode, struct err *err)
+	const char *path, const void *data, size_t len, mode_t mode, int *ret_fd, struct err *err)
 {
 	CLEANUP(cleanup_fd) int fd = -1;
 
@@ -128,18 +128,21 @@ static int write_and_sync(
 		return -1;
 	if (fsync(fd) < 0)
 		return err_errno(err, "fsync '%s'", path);
+	*ret_fd = fd;
+	fd = -1;
 	return 0;
 }
 
 int fs_replace_file(const char *path, const void *data, size_t len, mode_t mode, struct err *err)
 {
+	CLEANUP(cleanup_fd) int fd = -1;
 	char temporary[PATH_MAX];
 
 	if (snprintf(temporary, sizeof(temporary), "%s.new", path) >= (int)sizeof(temporary))
 		return too_long(path, err);
 	/* A cut before the rename leaves the old file (and a .new that the next call removes).
 	 */
-	if (write_and_sync(temporary, data, len, mode, err) < 0) {
+	if (write_and_sync(temporary, data, len, mode, &fd, err) < 0) {
 		(void)unlink(temporary); /* the write's error is the one to tell */
 		return -1;
 	}
@@ -148,6 +151,10 @@ int fs_replace_file(const char *path, const void *data, size_t len, mode_t mode,
 		(void)unlink(temporary);
 		return -1;
 	}
+	/* On FAT a name and where its file lies are one record, which belongs to the file. Without
+	 * this flush the next one could take the old name away while the new one has no content. */
+	if (fsync(fd) < 0)
+		return err_errno(err, "fsync '%s'", path);
 	/* A cut before this flush may still show the old file, whole. */
 	return fs_sync_parent(path, err);
 }
