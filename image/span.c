@@ -37,6 +37,12 @@ static int span_flush(struct blockdev *dev, struct err *err)
 	return blockdev_flush(span(dev)->whole, err);
 }
 
+static int span_zero(
+	struct blockdev *dev, uint64_t len, uint64_t off, bool *ret_done, struct err *err)
+{
+	return blockdev_zero(span(dev)->whole, len, span(dev)->start + off, ret_done, err);
+}
+
 static void span_free(struct blockdev *dev)
 {
 	free(span(dev)->name);
@@ -47,6 +53,7 @@ static const struct blockdev_ops SPAN_OPS = {
 	.pread = span_pread,
 	.pwrite = span_pwrite,
 	.flush = span_flush,
+	.zero = span_zero,
 	.free = span_free,
 };
 

@@ -9,12 +9,13 @@
 
 #include "updater/mem.h"
 
-#define OP_COUNT 3
+#define OP_COUNT 4
 
 struct medium {
 	char *name;
 	size_t size;
 	bool direct;
+	bool cannot_zero;
 	uint8_t *start; /* flushed, when the log was empty; NULL: no write since, so `content` */
 	uint8_t *content; /* with every write of the log */
 };
@@ -122,6 +123,7 @@ struct recorder *recorder_copy(const struct recorder *rec)
 
 		(void)recorder_add(
 			copy, medium->name, medium->size, medium->content, medium->direct);
+		copy->media[i].cannot_zero = medium->cannot_zero;
 	}
 	return copy;
 }
@@ -160,6 +162,11 @@ void recorder_forget(struct recorder *rec)
 		free(rec->media[i].start);
 		rec->media[i].start = NULL;
 	}
+}
+
+void recorder_cannot_zero(struct recorder *rec, unsigned int device)
+{
+	rec->media[device].cannot_zero = true;
 }
 
 void recorder_fail(struct recorder *rec, enum recorder_op op, unsigned int device, size_t n)
@@ -206,6 +213,23 @@ static int check_aligned(
 		err, "unaligned access to '%s' at %" PRIu64 ", %zu bytes", dev->dev.name, off, len);
 }
 
+/* Takes the data. */
+static void change(
+	struct recorder *rec, unsigned int device, uint8_t *data, size_t len, uint64_t off)
+{
+	struct medium *medium = &rec->media[device];
+
+	*add_event(rec) = (struct event){.device = device, .off = off, .len = len, .data = data};
+	if (!medium->start)
+		medium->start = copy_of(medium->content, medium->size);
+	memcpy(medium->content + off, data, len);
+}
+
+static size_t half(size_t len)
+{
+	return len / 2 / RECORDER_SECTOR * RECORDER_SECTOR;
+}
+
 static int pread_alone(struct blockdev *dev, void *buf, size_t len, uint64_t off, struct err *err)
 {
 	struct recorded_dev *recorded = (struct recorded_dev *)dev;
@@ -223,20 +247,36 @@ static int pwrite_alone(
 {
 	struct recorded_dev *recorded = (struct recorded_dev *)dev;
 	struct recorder *rec = recorded->rec;
-	struct medium *medium = &rec->media[recorded->device];
 	bool fails;
 
 	if (check_aligned(recorded, buf, len, off, err) < 0)
 		return -1;
 	fails = operate(rec, RECORDER_WRITE, recorded->device);
 	if (fails)
-		len = len / 2 / RECORDER_SECTOR * RECORDER_SECTOR;
-	*add_event(rec) = (struct event){
-		.device = recorded->device, .off = off, .len = len, .data = copy_of(buf, len)};
-	if (!medium->start)
-		medium->start = copy_of(medium->content, medium->size);
-	memcpy(medium->content + off, buf, len);
+		len = half(len);
+	change(rec, recorded->device, copy_of(buf, len), len, off);
 	return fails ? fail("write", dev, off, err) : 0;
+}
+
+/* To what a power cut leaves it is a write of zeros. */
+static int zero_alone(
+	struct blockdev *dev, uint64_t len, uint64_t off, bool *ret_done, struct err *err)
+{
+	struct recorded_dev *recorded = (struct recorded_dev *)dev;
+	struct recorder *rec = recorded->rec;
+	size_t size = (size_t)len;
+	bool fails;
+
+	if (check_aligned(recorded, NULL, size, off, err) < 0)
+		return -1;
+	*ret_done = !rec->media[recorded->device].cannot_zero;
+	if (!*ret_done)
+		return 0;
+	fails = operate(rec, RECORDER_ZERO, recorded->device);
+	if (fails)
+		size = half(size);
+	change(rec, recorded->device, must(calloc(1, size ? size : 1)), size, off);
+	return fails ? fail("zero", dev, off, err) : 0;
 }
 
 static int flush_alone(struct blockdev *dev, struct err *err)
@@ -273,6 +313,18 @@ static int recorded_pwrite(
 	return status;
 }
 
+static int recorded_zero(
+	struct blockdev *dev, uint64_t len, uint64_t off, bool *ret_done, struct err *err)
+{
+	struct recorder *rec = ((struct recorded_dev *)dev)->rec;
+	int status;
+
+	(void)pthread_mutex_lock(&rec->lock);
+	status = zero_alone(dev, len, off, ret_done, err);
+	(void)pthread_mutex_unlock(&rec->lock);
+	return status;
+}
+
 static int recorded_flush(struct blockdev *dev, struct err *err)
 {
 	struct recorder *rec = ((struct recorded_dev *)dev)->rec;
@@ -293,6 +345,7 @@ static const struct blockdev_ops OPS = {
 	.pread = recorded_pread,
 	.pwrite = recorded_pwrite,
 	.flush = recorded_flush,
+	.zero = recorded_zero,
 	.free = recorded_free,
 };
 

@@ -9,7 +9,7 @@
  * bootloader's state is known. A flush is of one device and says nothing of another.
  *
  * A crash state is what the media may hold after a power cut: everything flushed, and of the
- * writes after it any subset, in any order, each torn at any sector (blockdev.h).
+ * writes (and zeroings) after it any subset, in any order, each torn at any sector (blockdev.h).
  * recorder_crashes() visits, for the start and after every event of the log:
  *
  *	whole     every write so far
@@ -40,6 +40,7 @@ enum recorder_op {
 	RECORDER_READ,
 	RECORDER_WRITE,
 	RECORDER_FLUSH,
+	RECORDER_ZERO,
 };
 
 struct recorder *recorder_new(void);
@@ -64,8 +65,11 @@ size_t recorder_events(const struct recorder *rec);
 /* Takes the content as it is for the flushed start, with an empty log and counts from 0. */
 void recorder_forget(struct recorder *rec);
 
+/* The device cannot zero by itself: blockdev_zero() is never done. */
+void recorder_cannot_zero(struct recorder *rec, unsigned int device);
+
 /* The nth (from 1) such operation from now fails with EIO, once. A write that fails has written
- * its first half; a flush that fails has flushed nothing. n = 0: none. */
+ * its first half, zeroing likewise; a flush that fails has flushed nothing. n = 0: none. */
 void recorder_fail(struct recorder *rec, enum recorder_op op, unsigned int device, size_t n);
 
 struct recorder_limits {

@@ -292,6 +292,59 @@ static void test_blockdev__a_write_protected_device_is_refused_at_once(void **st
 	set_read_only(loop, 0); /* the device would keep it for the next test */
 }
 
+/* Blocks 2 to 9, and only these, whether the device did it or said that it cannot. */
+static bool check_zeroing(const char *path, unsigned int flags)
+{
+	CLEANUP(blockdev_close) struct blockdev *dev = NULL;
+	CLEANUP(cleanup_free) void *p = NULL;
+	struct err err;
+	uint8_t *buf;
+	bool done = false;
+
+	assert_int_equal(mem_alloc_aligned(SIZE, &p, &err), 0);
+	buf = p;
+	assert_int_equal(blockdev_open(path, BLOCKDEV_WRITE | flags, &dev, &err), 0);
+	assert_int_equal(blockdev_zero(dev, 8 * MEM_BLOCK, 2 * MEM_BLOCK, &done, &err), 0);
+	assert_int_equal(blockdev_flush(dev, &err), 0);
+	assert_int_equal(blockdev_pread(dev, buf, SIZE, 0, &err), 0);
+	for (size_t i = 0; i < SIZE; i++) {
+		bool inside = i / MEM_BLOCK >= 2 && i / MEM_BLOCK < 10;
+
+		assert_int_equal(buf[i], done && inside ? 0 : pattern(i));
+	}
+	assert_true(dev->size == SIZE);
+	assert_int_equal(blockdev_zero(dev, 2 * MEM_BLOCK, SIZE - MEM_BLOCK, &done, &err), -1);
+	assert_int_equal(err.code, FAIL_SPACE);
+	return done;
+}
+
+static void test_blockdev__zeroes_what_it_is_told_to_and_no_more(void **state)
+{
+	static const unsigned int FLAGS[] = {0, BLOCKDEV_DIRECT};
+
+	for (size_t i = 0; i < ARRAY_LEN(FLAGS); i++) {
+		const char *file = scratch_file(*state, "disk", SIZE);
+
+		assert_true(check_zeroing(file, FLAGS[i]));
+		file = scratch_file(*state, "disk", SIZE);
+		assert_true(check_zeroing(scratch_loop(*state, file), FLAGS[i]));
+	}
+}
+
+static void test_blockdev__zeroing_what_is_not_open_for_writing_fails(void **state)
+{
+	const char *file = scratch_file(*state, "disk", SIZE);
+	CLEANUP(blockdev_close) struct blockdev *dev = NULL;
+	struct err err;
+	bool done = true;
+
+	assert_int_equal(blockdev_open(file, 0, &dev, &err), 0);
+	assert_int_equal(blockdev_zero(dev, MEM_BLOCK, 0, &done, &err), -1);
+	assert_int_equal(err.code, FAIL_IO);
+	assert_non_null(strstr(err.msg, "zero '"));
+	assert_false(done);
+}
+
 static void test_blockdev__refuses_what_is_no_device(void **state)
 {
 	const char *fifo = scratch_path(*state, "fifo");
@@ -330,6 +383,8 @@ int main(void)
 		IN_SCRATCH(test_blockdev__a_short_read_is_an_error),
 		IN_SCRATCH(test_blockdev__read_only_is_read_only),
 		IN_SCRATCH(test_blockdev__a_write_protected_device_is_refused_at_once),
+		IN_SCRATCH(test_blockdev__zeroes_what_it_is_told_to_and_no_more),
+		IN_SCRATCH(test_blockdev__zeroing_what_is_not_open_for_writing_fails),
 		IN_SCRATCH(test_blockdev__refuses_what_is_no_device),
 	};
 

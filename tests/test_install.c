@@ -542,7 +542,8 @@ static void test_install__interrupted_leaves_the_device_as_before(void **state)
 
 static void test_install__a_failing_medium_is_never_sealed(void **state)
 {
-	static const enum recorder_op OPS[] = {RECORDER_READ, RECORDER_WRITE, RECORDER_FLUSH};
+	static const enum recorder_op OPS[] = {
+		RECORDER_READ, RECORDER_WRITE, RECORDER_FLUSH, RECORDER_ZERO};
 
 	(void)state;
 	for (size_t k = 0; k < ARRAY_LEN(OPS); k++) {

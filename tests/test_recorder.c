@@ -103,6 +103,41 @@ static void test_forget__starts_from_the_content_as_it_is(void **state)
 	recorder_free(&rec);
 }
 
+static void zero_seen(struct recorder *after, const char *what, void *arg)
+{
+	const uint8_t *a = recorder_content(after, 0);
+	bool *seen = arg;
+
+	(void)what;
+	for (size_t i = 0; i < SIZE; i += RECORDER_SECTOR)
+		assert_true(a[i] == 'a' ? a[i + 511] == 'a' : a[i + 511] == 0);
+	seen[0] |= a[0] == 'a' && a[SIZE - 1] == 'a';
+	seen[1] |= a[0] == 0 && a[SIZE - 1] == 'a';
+	seen[2] |= a[0] == 0 && a[SIZE - 1] == 0;
+}
+
+static void test_crashes__zeroing_tears_like_a_write(void **state)
+{
+	struct recorder *rec = recorder_new();
+	struct blockdev *dev = recorder_open(rec, recorder_add(rec, "a", SIZE, NULL, true));
+	struct err err;
+	bool done, seen[3] = {false};
+
+	(void)state;
+	memset(recorder_content(rec, 0), 'a', SIZE);
+	assert_int_equal(blockdev_zero(dev, SIZE, 0, &done, &err), 0);
+	assert_true(done && mem_is_zero(recorder_content(rec, 0), SIZE));
+	assert_int_equal(recorder_count(rec, RECORDER_ZERO, 0), 1);
+	assert_true(recorder_crashes(rec, &LIMITS, zero_seen, seen) > 10);
+	assert_true(seen[0] && seen[1] && seen[2]);
+	flush(dev);
+	recorder_cannot_zero(rec, 0);
+	assert_int_equal(blockdev_zero(dev, SIZE, 0, &done, &err), 0);
+	assert_false(done);
+	blockdev_close(&dev);
+	recorder_free(&rec);
+}
+
 static void test_crashes__same_seed_same_number(void **state)
 {
 	struct recorder *rec = recorder_new();
@@ -126,6 +161,7 @@ static void test_fail__once_and_where_it_was_told(void **state)
 	struct blockdev *b = recorder_open(rec, recorder_add(rec, "b", SIZE, NULL, false));
 	char buf[1024] = "x";
 	struct err err;
+	bool done = false;
 
 	(void)state;
 	recorder_fail(rec, RECORDER_WRITE, 1, 2);
@@ -138,6 +174,9 @@ static void test_fail__once_and_where_it_was_told(void **state)
 	put(b, 'b', 512, 0);
 	recorder_fail(rec, RECORDER_FLUSH, RECORDER_ANY, 1);
 	assert_int_equal(blockdev_flush(a, &err), -1);
+	recorder_fail(rec, RECORDER_ZERO, RECORDER_ANY, 1);
+	assert_int_equal(blockdev_zero(a, SIZE, 0, &done, &err), -1);
+	assert_true(mem_is_zero(recorder_content(rec, 0), SIZE / 2)); /* the first half */
 	recorder_fail(rec, RECORDER_READ, RECORDER_ANY, 1);
 	assert_int_equal(blockdev_pread(a, buf, 512, 0, &err), -1);
 	assert_int_equal(blockdev_pread(a, buf, 512, 0, &err), 0);
@@ -168,6 +207,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crashes__keep_what_was_flushed_and_only_that),
 		cmocka_unit_test(test_forget__starts_from_the_content_as_it_is),
+		cmocka_unit_test(test_crashes__zeroing_tears_like_a_write),
 		cmocka_unit_test(test_crashes__same_seed_same_number),
 		cmocka_unit_test(test_fail__once_and_where_it_was_told),
 		cmocka_unit_test(test_direct__refuses_unaligned_access),

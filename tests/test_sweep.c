@@ -608,7 +608,7 @@ static void test_sweep__two_slots_a_group(void **state)
 
 /* ---- faults ---- */
 
-/* Every write, flush and read in turn fails with EIO: the command fails or gets by; afterwards all
+/* Every write, flush, read and zeroing in turn fails with EIO: the command fails or gets by; afterwards all
  * of the above holds, and the command converges once the device behaves. */
 static void test_sweep__each_operation_fails_once(void **state)
 {
@@ -617,7 +617,7 @@ static void test_sweep__each_operation_fails_once(void **state)
 	size_t failed = 0;
 
 	(void)state;
-	for (enum recorder_op op = RECORDER_READ; op <= RECORDER_FLUSH; op++) {
+	for (enum recorder_op op = RECORDER_READ; op <= RECORDER_ZERO; op++) {
 		struct world world = start(scenario, base.rec, 1);
 		struct recorder *before = recorder_copy(world.rec);
 		struct sweep sweep = {.scenario = scenario, .before = before, .classes = 1};

@@ -31,6 +31,10 @@ struct memory_slot {
 	unsigned int unflushed_at_first; /* unflushed writes when block 0 was last written */
 	unsigned int fail_write; /* number of the write that fails; 0: none */
 	bool slow; /* a write takes its time */
+	bool zeroes; /* the device can */
+	uint64_t zeroed; /* bytes */
+	unsigned int zeroings;
+	unsigned int fail_zero; /* number of the zeroing that fails; 0: none */
 	atomic_bool writing;
 };
 
@@ -83,7 +87,31 @@ static int slot_flush(struct blockdev *dev, struct err *err)
 	return 0;
 }
 
-static const struct blockdev_ops OPS = {slot_pread, slot_pwrite, slot_flush, NULL};
+static int slot_zero(
+	struct blockdev *dev, uint64_t len, uint64_t off, bool *ret_done, struct err *err)
+{
+	struct memory_slot *slot = (struct memory_slot *)dev;
+
+	assert_int_equal(len % MEM_BLOCK, 0);
+	assert_int_equal(off % MEM_BLOCK, 0);
+	slot->zeroings++;
+	*ret_done = slot->zeroes;
+	if (!slot->zeroes)
+		return 0;
+	assert_false(atomic_exchange(&slot->writing, true));
+	if (slot->zeroings != slot->fail_zero)
+		memset(slot->data + off, 0, len);
+	slot->zeroed += len;
+	slot->unflushed++;
+	atomic_store(&slot->writing, false);
+	if (slot->zeroings != slot->fail_zero)
+		return 0;
+	errno = EIO;
+	return err_errno(err, "zero '%s'", dev->name);
+}
+
+static const struct blockdev_ops OPS = {
+	.pread = slot_pread, .pwrite = slot_pwrite, .flush = slot_flush, .zero = slot_zero};
 
 static void slot_make(struct memory_slot *slot)
 {
@@ -130,6 +158,7 @@ static void random_run(uint32_t seed)
 	uint8_t back[300];
 
 	slot_make(&slot);
+	slot.zeroes = seed % 3 != 0;
 	assert_int_equal(writer_new(&slot.dev, size, &writer, &err), 0);
 	assert_int_equal(writer_begin(writer, &err), 0);
 	assert_true(mem_is_zero(slot.data, MEM_BLOCK));
@@ -143,6 +172,9 @@ static void random_run(uint32_t seed)
 		if (at >= MEM_BLOCK && next_random(&seed) % 3 == 0) {
 			memcpy(slot.data + at, image + at, len);
 			assert_int_equal(writer_skip(writer, len, &err), 0);
+		} else if (next_random(&seed) % 4 == 0) {
+			memset(image + at, 0, len);
+			assert_int_equal(writer_zero(writer, len, &err), 0);
 		} else {
 			put(writer, image + at, len);
 		}
@@ -370,6 +402,67 @@ static void test_writer__free_waits_for_the_write_in_flight(void **state)
 	free(image);
 }
 
+static void test_writer__long_zeros_are_left_to_the_device(void **state)
+{
+	size_t size = 3u << 20;
+	struct memory_slot slot;
+	struct writer *writer = NULL;
+	struct err err = {0};
+	uint8_t back[5000], data[1000];
+
+	(void)state;
+	for (int zeroes = 0; zeroes <= 1; zeroes++) {
+		slot_make(&slot);
+		slot.zeroes = zeroes;
+		memset(data, 1, sizeof(data));
+		assert_int_equal(writer_new(&slot.dev, size, &writer, &err), 0);
+		assert_int_equal(writer_begin(writer, &err), 0);
+		put(writer, data, sizeof(data));
+		assert_int_equal(writer_zero(writer, 1u << 20, &err), 0);
+		assert_int_equal(writer_read(writer, 900, back, sizeof(back), &err), 0);
+		assert_int_equal(back[99], 1);
+		assert_true(mem_is_zero(back + 100, sizeof(back) - 100));
+		put(writer, data, sizeof(data));
+		assert_int_equal(writer_zero(writer, 20000, &err), 0); /* too short */
+		assert_int_equal(writer_zero(writer, size - (1u << 20) - 22000, &err), 0);
+		assert_int_equal(writer_zero(writer, 1, &err), -1);
+		assert_int_equal(writer_finish(writer, &err), 0);
+		assert_int_equal(slot.data[0], 1);
+		assert_true(mem_is_zero(slot.data + 1000, 1u << 20));
+		assert_int_equal(slot.data[1000 + (1u << 20)], 1);
+		assert_true(mem_is_zero(slot.data + 2000 + (1u << 20), size - 2000 - (1u << 20)));
+		/* One that cannot is asked once, and all is written. */
+		assert_int_equal(slot.zeroings, zeroes ? 2 : 1);
+		assert_true(!zeroes || slot.zeroed > size - (64u << 10));
+		assert_int_equal(
+			writer_written(writer), size + MEM_BLOCK - (zeroes ? slot.zeroed : 0));
+		assert_int_equal(slot.unflushed, 0);
+		writer_free(&writer);
+		free(slot.data);
+	}
+}
+
+static void test_writer__zeroing_that_fails_is_told(void **state)
+{
+	struct memory_slot slot;
+	struct writer *writer = NULL;
+	struct err err = {0};
+	uint64_t mark;
+
+	(void)state;
+	slot_make(&slot);
+	slot.zeroes = true;
+	slot.fail_zero = 1;
+	assert_int_equal(writer_new(&slot.dev, 1u << 20, &writer, &err), 0);
+	assert_int_equal(writer_begin(writer, &err), 0);
+	assert_int_equal(writer_zero(writer, 1u << 20, &err), 0); /* on its way */
+	assert_int_equal(writer_flush(writer, &mark, &err), -1);
+	assert_int_equal(err.code, FAIL_IO);
+	assert_non_null(strstr(err.msg, "zero 'slot'"));
+	writer_free(&writer);
+	free(slot.data);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -381,6 +474,8 @@ int main(void)
 		cmocka_unit_test(test_writer__a_flush_tells_of_the_write_in_flight),
 		cmocka_unit_test(test_writer__reads_what_is_in_flight),
 		cmocka_unit_test(test_writer__free_waits_for_the_write_in_flight),
+		cmocka_unit_test(test_writer__long_zeros_are_left_to_the_device),
+		cmocka_unit_test(test_writer__zeroing_that_fails_is_told),
 	};
 
 	return cmocka_run_group_tests_name("writer", tests, NULL, NULL);

@@ -18,6 +18,7 @@ struct file_dev {
 	struct blockdev dev;
 	char *path;
 	int fd;
+	bool block; /* a block device, not a plain file */
 	bool direct; /* BLOCKDEV_DIRECT */
 	bool drop_cache; /* the same where the file system has no O_DIRECT */
 };
@@ -88,6 +89,45 @@ static int file_flush(struct blockdev *dev, struct err *err)
 	return 0;
 }
 
+/* How a span becomes zeros without being written. A plain file keeps its blocks where it can, so that
+ * a later write does not run out of space. A block device knows one way that is never the kernel
+ * writing zeros in our stead, which BLKZEROOUT would be: we do that beside other work. */
+static int zero_mode(const struct file_dev *file, unsigned int attempt)
+{
+	static const int MODES[] = {FALLOC_FL_ZERO_RANGE, FALLOC_FL_PUNCH_HOLE};
+	unsigned int i = attempt + (file->block ? 1 : 0);
+
+	return i < ARRAY_LEN(MODES) ? MODES[i] | FALLOC_FL_KEEP_SIZE : 0;
+}
+
+static bool is_unsupported(int code)
+{
+	return code == EOPNOTSUPP || code == ENOSYS || code == EINVAL || code == ENODEV;
+}
+
+static int file_zero(
+	struct blockdev *dev, uint64_t len, uint64_t off, bool *ret_done, struct err *err)
+{
+	struct file_dev *file = file_dev(dev);
+	int mode;
+
+	assert(len % MEM_BLOCK == 0 && off % MEM_BLOCK == 0);
+	*ret_done = false;
+	for (unsigned int i = 0; (mode = zero_mode(file, i)) != 0; i++) {
+		int failed;
+
+		do
+			failed = fallocate(file->fd, mode, (off_t)off, (off_t)len);
+		while (failed < 0 && errno == EINTR);
+		*ret_done = failed == 0;
+		if (*ret_done)
+			break;
+		if (!is_unsupported(errno))
+			return err_errno(err, "zero '%s' at %" PRIu64, dev->name, off);
+	}
+	return 0;
+}
+
 static void file_free(struct blockdev *dev)
 {
 	struct file_dev *file = file_dev(dev);
@@ -102,6 +142,7 @@ static const struct blockdev_ops FILE_OPS = {
 	.pread = file_pread,
 	.pwrite = file_pwrite,
 	.flush = file_flush,
+	.zero = file_zero,
 	.free = file_free,
 };
 
@@ -135,11 +176,12 @@ static int measure(struct file_dev *file, unsigned int flags, struct err *err)
 		return err_errno(err, "stat '%s'", file->path);
 	if (check_kind(file, st.st_mode, err) < 0)
 		return -1;
-	if (S_ISREG(st.st_mode))
+	file->block = S_ISBLK(st.st_mode);
+	if (!file->block)
 		file->dev.size = (uint64_t)st.st_size;
 	else if (ioctl(file->fd, BLKGETSIZE64, &file->dev.size) < 0)
 		return err_errno(err, "size of '%s'", file->path);
-	if (S_ISBLK(st.st_mode) && flags & BLOCKDEV_WRITE && check_writable(file, err) < 0)
+	if (file->block && flags & BLOCKDEV_WRITE && check_writable(file, err) < 0)
 		return -1;
 	if (file->direct)
 		file->dev.size &= ~(uint64_t)(MEM_BLOCK - 1);
@@ -204,14 +246,14 @@ void blockdev_close(struct blockdev **dev)
 }
 
 static int check_span(
-	const struct blockdev *dev, const char *verb, size_t len, uint64_t off, struct err *err)
+	const struct blockdev *dev, const char *verb, uint64_t len, uint64_t off, struct err *err)
 {
 	uint64_t end;
 
 	if (__builtin_add_overflow(off, len, &end) || end > dev->size)
 		return err_set(err, FAIL_SPACE,
-			"%s '%s' at %" PRIu64 ": %zu bytes go past its end at %" PRIu64, verb,
-			dev->name, off, len, dev->size);
+			"%s '%s' at %" PRIu64 ": %" PRIu64 " bytes go past its end at %" PRIu64,
+			verb, dev->name, off, len, dev->size);
 	return 0;
 }
 
@@ -233,4 +275,12 @@ int blockdev_pwrite(
 int blockdev_flush(struct blockdev *dev, struct err *err)
 {
 	return dev->ops->flush(dev, err);
+}
+
+int blockdev_zero(struct blockdev *dev, uint64_t len, uint64_t off, bool *ret_done, struct err *err)
+{
+	if (check_span(dev, "zero", len, off, err) < 0)
+		return -1;
+	*ret_done = false;
+	return dev->ops->zero ? dev->ops->zero(dev, len, off, ret_done, err) : 0;
 }

@@ -11,6 +11,7 @@
 #define READ_CAP      (READ_SIZE + INDEX_CHUNK_MAX + 2 * MEM_BLOCK)
 #define SEED_CAP      (INDEX_CHUNK_MAX + 2 * MEM_BLOCK)
 #define MARK_INTERVAL (UINT64_C(64) << 20) /* bytes between two durable marks in the seal */
+#define ZERO_RUN      (UINT64_C(16) << 20) /* bytes zeroed at a time: how late an interruption is */
 
 static int check_interrupted(const struct fill *fill, struct err *err)
 {
@@ -193,9 +194,6 @@ static int get_chunk(struct pour *pour, uint32_t i, uint8_t *buf, struct err *er
 	uint32_t len = index_length(fill->index, i);
 
 	switch (plan_source(fill->plan, i)) {
-	case PLAN_ZERO:
-		memset(buf, 0, len); /* its digest is how it was recognised */
-		return 0;
 	case PLAN_REPEAT:
 		if (writer_read(pour->writer, pour->offsets[plan_repeat_of(fill->plan, i)], buf,
 			    len, err) < 0)
@@ -209,16 +207,39 @@ static int get_chunk(struct pour *pour, uint32_t i, uint8_t *buf, struct err *er
 			return -1;
 		return verify_chunk(pour, i, buf, err);
 	case PLAN_IN_PLACE:
+	case PLAN_ZERO:
 		break;
 	}
 	return err_set(err, FAIL_IO, "chunk %" PRIu32 " has no source", i);
 }
 
-static int pour_chunk(struct pour *pour, uint32_t i, struct err *err)
+/* Chunks of zeros from i on, together. Their digest is how they were recognised. */
+static int pour_zeros(struct pour *pour, uint32_t i, uint32_t *ret_count, struct err *err)
+{
+	const struct fill *fill = pour->fill;
+	uint64_t start = writer_position(pour->writer), len = 0;
+	uint32_t k = i;
+
+	for (; k < index_count(fill->index) && plan_source(fill->plan, k) == PLAN_ZERO &&
+		len < ZERO_RUN;
+		k++) {
+		pour->offsets[k] = start + len;
+		len += index_length(fill->index, k);
+	}
+	*ret_count = k - i;
+	return writer_zero(pour->writer, len, err);
+}
+
+/* Chunk i, and more of its kind if that is cheaper. */
+static int pour_chunks(struct pour *pour, uint32_t i, uint32_t *ret_count, struct err *err)
 {
 	uint32_t len = index_length(pour->fill->index, i);
 	uint8_t *room;
 
+	*ret_count = 1;
+	pour->offsets[i] = writer_position(pour->writer);
+	if (plan_source(pour->fill->plan, i) == PLAN_ZERO)
+		return pour_zeros(pour, i, ret_count, err);
 	if (plan_source(pour->fill->plan, i) == PLAN_IN_PLACE)
 		return writer_skip(pour->writer, len, err);
 	if (writer_reserve(pour->writer, len, &room, err) < 0 || get_chunk(pour, i, room, err) < 0)
@@ -243,10 +264,10 @@ static int pour_all(struct pour *pour, struct err *err)
 	struct fill *fill = pour->fill;
 	uint64_t interval = fill->mark_interval ? fill->mark_interval : MARK_INTERVAL;
 	uint64_t marked = 0;
+	uint32_t count;
 
-	for (uint32_t i = 0; i < index_count(fill->index); i++) {
-		pour->offsets[i] = writer_position(pour->writer);
-		if (check_interrupted(fill, err) < 0 || pour_chunk(pour, i, err) < 0)
+	for (uint32_t i = 0; i < index_count(fill->index); i += count) {
+		if (check_interrupted(fill, err) < 0 || pour_chunks(pour, i, &count, err) < 0)
 			return -1;
 		report(fill, false, writer_position(pour->writer));
 		if (writer_position(pour->writer) - marked < interval)

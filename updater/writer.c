@@ -10,16 +10,18 @@
 #include "updater/worker.h"
 
 #define WRITE_SIZE  (1u << 20)
+#define ZERO_MIN    (64u << 10) /* below, a write that is under way anyway is cheaper */
 #define WINDOW_SIZE (WRITE_SIZE + INDEX_CHUNK_MAX + MEM_BLOCK)
 #define BOUNCE_SIZE (INDEX_CHUNK_MAX + 2 * MEM_BLOCK)
 
-/* A piece on its way to the slot. From worker_start() to worker_wait() `dev`, `data` and what it
- * points to are only read, by both threads. */
+/* A piece on its way to the slot. From worker_start() to worker_wait() all but `written`
+ * is only read, by both threads. */
 struct flight {
 	struct blockdev *dev;
-	const uint8_t *data;
-	size_t len; /* 0: none */
+	const uint8_t *data; /* NULL: zeros, by the device if it can */
+	uint64_t len; /* 0: none */
 	uint64_t off;
+	bool written; /* out: the bytes were sent, not zeroed by the device */
 };
 
 /* The window holds image bytes [base, base + fill). fill 0: nothing is pending, and base is the
@@ -42,6 +44,7 @@ struct writer {
 	struct worker *worker;
 	uint8_t *first; /* MEM_BLOCK bytes */
 	uint8_t *bounce; /* BOUNCE_SIZE bytes, for unaligned reads */
+	bool slot_zeroes; /* as far as is known */
 	uint64_t written;
 };
 
@@ -59,6 +62,7 @@ int writer_new(struct blockdev *slot, uint64_t image_size, struct writer **ret, 
 	writer = p;
 	writer->slot = slot;
 	writer->image_size = image_size;
+	writer->slot_zeroes = true;
 	if (mem_alloc_aligned(WINDOW_SIZE, &p, err) < 0)
 		return -1;
 	writer->window = p;
@@ -116,11 +120,37 @@ int writer_begin(struct writer *writer, struct err *err)
 	return blockdev_flush(writer->slot, err);
 }
 
+/* Once at most: then it is known that the device cannot. */
+static int write_zeros(const struct flight *flight, struct err *err)
+{
+	CLEANUP(cleanup_free) void *zeros = NULL;
+	size_t len;
+
+	if (mem_alloc_aligned(ZERO_MIN, &zeros, err) < 0)
+		return -1;
+	for (uint64_t done = 0; done < flight->len; done += len) {
+		uint64_t left = flight->len - done;
+
+		len = left < ZERO_MIN ? (size_t)left : ZERO_MIN;
+		if (blockdev_pwrite(flight->dev, zeros, len, flight->off + done, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int fly(void *arg, struct err *err)
 {
-	const struct flight *flight = arg;
+	struct flight *flight = arg;
+	bool zeroed = false;
 
-	return blockdev_pwrite(flight->dev, flight->data, flight->len, flight->off, err);
+	if (!flight->data && blockdev_zero(flight->dev, flight->len, flight->off, &zeroed, err) < 0)
+		return -1;
+	flight->written = !zeroed;
+	if (zeroed)
+		return 0;
+	if (!flight->data)
+		return write_zeros(flight, err);
+	return blockdev_pwrite(flight->dev, flight->data, (size_t)flight->len, flight->off, err);
 }
 
 /* Nothing is in flight any more, and all that was is in the slot. */
@@ -128,8 +158,10 @@ static int settle(struct writer *writer, struct err *err)
 {
 	int status = worker_wait(writer->worker, err);
 
-	if (status == 0)
-		writer->written += writer->flight.len;
+	if (status == 0 && writer->flight.len > 0) {
+		writer->written += writer->flight.written ? writer->flight.len : 0;
+		writer->slot_zeroes &= writer->flight.data || !writer->flight.written;
+	}
 	writer->flight.len = 0;
 	return status;
 }
@@ -200,6 +232,54 @@ int writer_commit(struct writer *writer, size_t len, struct err *err)
 	return write_out(writer, writer->fill & ~(size_t)(MEM_BLOCK - 1), err);
 }
 
+static int put_zeros(struct writer *writer, uint64_t len, struct err *err)
+{
+	while (len > 0) {
+		size_t n = len < INDEX_CHUNK_MAX ? (size_t)len : INDEX_CHUNK_MAX;
+		uint8_t *room;
+
+		if (writer_reserve(writer, n, &room, err) < 0)
+			return -1;
+		memset(room, 0, n);
+		if (writer_commit(writer, n, err) < 0)
+			return -1;
+		len -= n;
+	}
+	return 0;
+}
+
+/* Sends off what is pending, which ends with a block, and then whole blocks of zeros. */
+static int zero_out(struct writer *writer, uint64_t len, struct err *err)
+{
+	if (write_out(writer, writer->fill, err) < 0 || settle(writer, err) < 0)
+		return -1;
+	/* Power cut before, within or after: as with the writes, see write_out(). Zeroing is
+	 * ordered and made durable by the same flushes. */
+	writer->flight = (struct flight){.dev = writer->slot, .len = len, .off = writer->position};
+	worker_start(writer->worker, fly, &writer->flight);
+	writer->position += len;
+	writer->base = writer->position;
+	return 0;
+}
+
+int writer_zero(struct writer *writer, uint64_t len, struct err *err)
+{
+	uint64_t at = writer->position > MEM_BLOCK ? writer->position : MEM_BLOCK;
+	uint64_t head = round_up(at, MEM_BLOCK) - writer->position;
+	uint64_t blocks = len > head ? (len - head) & ~(uint64_t)(MEM_BLOCK - 1) : 0;
+
+	if (len > writer->image_size - writer->position)
+		return err_set(err, FAIL_UNTRUSTED, "more bytes than the image has");
+	/* Zeroing that is under way will tell whether the device can. */
+	if (writer->flight.len > 0 && !writer->flight.data && settle(writer, err) < 0)
+		return -1;
+	if (!writer->slot_zeroes || blocks < ZERO_MIN)
+		return put_zeros(writer, len, err);
+	if (put_zeros(writer, head, err) < 0 || zero_out(writer, blocks, err) < 0)
+		return -1;
+	return put_zeros(writer, len - head - blocks, err);
+}
+
 int writer_skip(struct writer *writer, size_t len, struct err *err)
 {
 	size_t used = writer->fill % MEM_BLOCK;
@@ -248,6 +328,11 @@ static int read_block(struct writer *writer, uint64_t block, const uint8_t **ret
 		return 0;
 	}
 	/* The worker only reads it, too. */
+	if (in_flight(writer, block, block + MEM_BLOCK) && !writer->flight.data) {
+		memset(writer->bounce, 0, MEM_BLOCK);
+		*ret = writer->bounce;
+		return 0;
+	}
 	if (in_flight(writer, block, block + MEM_BLOCK)) {
 		*ret = writer->flight.data + (block - writer->flight.off);
 		return 0;

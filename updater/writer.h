@@ -1,7 +1,8 @@
 /*
  * writer - puts an image into a slot, front to back, in large aligned direct writes.
  *
- *	writer_new -> writer_begin -> { writer_reserve + writer_commit | writer_skip }*
+ *	writer_new -> writer_begin
+ *	  -> { writer_reserve + writer_commit | writer_zero | writer_skip }*
  *	  -> writer_finish -> writer_free
  *
  * Bytes are put together in private memory: reserve, fill, check, and only then commit. What was
@@ -37,6 +38,8 @@ int writer_begin(struct writer *writer, struct err *err);
 int writer_reserve(struct writer *writer, size_t len, uint8_t **ret, struct err *err);
 /* They are in place and checked. May write out. */
 int writer_commit(struct writer *writer, size_t len, struct err *err);
+/* The next `len` bytes are zeros. Long runs are zeroed by the device, where it can: not written. */
+int writer_zero(struct writer *writer, uint64_t len, struct err *err);
 /* The next `len` bytes are right in the slot already: not written, but for blocks shared with
  * bytes that are. Not allowed within the first block. */
 int writer_skip(struct writer *writer, size_t len, struct err *err);
@@ -48,7 +51,7 @@ int writer_flush(struct writer *writer, uint64_t *ret_mark, struct err *err);
 int writer_finish(struct writer *writer, struct err *err);
 
 uint64_t writer_position(const struct writer *writer);
-/* Bytes written into the slot so far, the first block's included. */
+/* Bytes written into the slot so far, the first block's included; not what it zeroed itself. */
 uint64_t writer_written(const struct writer *writer);
 
 #endif
