@@ -37,7 +37,7 @@ static struct fixture f;
 static void on_note(void *arg, const char *text)
 {
 	(void)arg;
-	if (strstr(text, "takes no ranges"))
+	if (strstr(text, "takes no ranges") || strstr(text, "one by one"))
 		return;
 	assert_non_null(strstr(text, "connection lost at"));
 	f.notes++;
@@ -430,7 +430,7 @@ static void test_source_http__lies_about_ranges(void **state)
 		{"range-wrong", "another range"},
 		{"range-whole", "does not take ranges"},
 		{"range-changed", "changed on the server"},
-		{"range-parts", "another range"},
+		{"range-parts", "several parts"},
 		{"range-endless", "another range"},
 		{"range-encoded", "Content-Encoding"},
 	};

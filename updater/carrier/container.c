@@ -23,6 +23,8 @@ struct container {
 	struct member member; /* the current one */
 	uint64_t left; /* bytes of its content not consumed */
 	uint32_t padding; /* zero bytes that follow it */
+	uint64_t start; /* of its content in the source */
+	struct source_wants wants; /* in its content */
 	bool begun; /* there is a current member */
 	struct member_order order;
 	size_t header_len; /* bytes libarchive took for the header it is decoding */
@@ -124,8 +126,27 @@ static int overrun(const struct container *container, uint64_t len, struct err *
 
 void container_expect(struct container *container, uint64_t len)
 {
-	if (len > buffered(container))
-		source_expect(container->source, len - buffered(container));
+	source_expect(container->source, len > buffered(container) ? len - buffered(container) : 0);
+}
+
+static bool next_wanted(void *arg, uint64_t from, uint64_t gap, struct source_range *ret)
+{
+	const struct container *container = arg;
+	uint64_t start = container->start;
+
+	if (!container->wants.next(container->wants.arg, from > start ? from - start : 0, gap, ret))
+		return false;
+	ret->start += start;
+	ret->end += start;
+	return true;
+}
+
+void container_want(struct container *container, const struct source_wants *wants)
+{
+	struct source_wants shifted = {next_wanted, container};
+
+	container->wants = *wants;
+	source_want(container->source, &shifted);
 }
 
 int container_borrow(struct container *container, size_t len, const uint8_t **ret, struct err *err)
@@ -267,6 +288,7 @@ static int enter_member(struct container *container, struct archive_entry *entry
 		return err_wrap(err, "'%s'", container->source->name);
 	container->member = member;
 	container->left = size;
+	container->start = container->source->offset - buffered(container);
 	container->padding = (uint32_t)(round_up(size, TAR_BLOCK) - size);
 	return 0;
 }

@@ -44,6 +44,8 @@ int container_read(struct container *container, void *buf, size_t len, struct er
 int container_skip(struct container *container, uint64_t len, struct err *err);
 /* Advice for what follows: `len` bytes will be borrowed or read, and then maybe some skipped. */
 void container_expect(struct container *container, uint64_t len);
+/* The same for ranges within the current member's data: `wants->arg` is used until the next member. */
+void container_want(struct container *container, const struct source_wants *wants);
 /* The whole member, which must not be longer than `limit`. */
 int container_read_all(struct container *container, const struct member *member, uint64_t limit,
 	struct bytes *ret, struct err *err);

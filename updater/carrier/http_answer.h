@@ -2,7 +2,7 @@
  * http_answer - whether a server's answer is what was asked for. Pure.
  *
  * Two answers about one file must agree: the same validator, the same length. A range must be the one
- * that was asked for. What a server may do and what it may not is in README.md, "Servers".
+ * that was asked for; the parts of a multipart answer are http_transfer.c's to compare. What a server may do and what it may not is in README.md, "Servers".
  */
 #ifndef ABIDE_UPDATER_CARRIER_HTTP_ANSWER_H
 #define ABIDE_UPDATER_CARRIER_HTTP_ANSWER_H
@@ -12,8 +12,10 @@
 #include <stdint.h>
 
 #include "updater/carrier/http_response.h"
+#include "updater/carrier/source.h"
 
 #define HTTP_TEXT_MAX 300u
+#define HTTP_OPEN     UINT64_MAX
 
 /* The file, as far as answers have told. */
 struct http_file {
@@ -23,17 +25,17 @@ struct http_file {
 	uint64_t total;
 };
 
-/* What was asked for: from byte `from` up to, not including, `to` (0: the end). */
+/* What was asked for: ranges that ascend; HTTP_OPEN: to the end of the file. */
 struct http_question {
-	uint64_t from;
-	uint64_t to;
+	const struct source_range *ranges;
+	size_t count;
 };
 
 enum http_verdict {
 	HTTP_TAKE, /* its body is what was asked for, or (status 200) the whole file from byte 0 */
 	HTTP_REDIRECT,
 	HTTP_BUSY, /* may be otherwise later */
-	HTTP_WITHOUT_RANGE, /* refused, maybe only because a range was asked for */
+	HTTP_FEWER_RANGES, /* refused, maybe only because a range or several were asked for */
 	HTTP_REFUSE, /* for good */
 };
 

@@ -54,29 +54,64 @@ static void take_length(struct http_response *response, struct text value)
 	response->length = length;
 }
 
-/* "bytes 10-99/100"; the total may be "*". */
-static void take_range(struct http_response *response, struct text value)
+/* The numbers of "10-99/100"; the total may be "*". */
+static bool parse_range(struct http_response *response, struct text value)
 {
 	const char *dash = memchr(value.at, '-', value.len);
 	const char *slash = memchr(value.at, '/', value.len);
-	const char *end = value.at + value.len;
 	struct text total;
+	uint64_t last = 0;
 
-	response->malformed = true;
-	if (!dash || !slash || slash < dash || value.len < 6 ||
-		strncasecmp(value.at, "bytes ", 6) != 0 || dash < value.at + 6)
-		return;
-	if (!parse_number((struct text){value.at + 6, (size_t)(dash - value.at) - 6},
-		    &response->range_start))
-		return;
-	total = (struct text){slash + 1, (size_t)(end - slash) - 1};
-	if (!is(total, "*")) {
-		if (!parse_number(total, &response->range_total))
-			return;
-		response->has_range_total = true;
-	}
+	if (!dash || !slash || slash < dash)
+		return false;
+	total = (struct text){slash + 1, value.len - (size_t)(slash - value.at) - 1};
+	response->has_range_total = !is(total, "*");
+	if (!parse_number(
+		    (struct text){value.at, (size_t)(dash - value.at)}, &response->range_start) ||
+		!parse_number((struct text){dash + 1, (size_t)(slash - dash) - 1}, &last) ||
+		(response->has_range_total && !parse_number(total, &response->range_total)))
+		return false;
+	response->range_end = last + 1;
+	return last >= response->range_start &&
+	       (!response->has_range_total || last < response->range_total);
+}
+
+static void take_range(struct http_response *response, struct text value)
+{
+	static const char UNIT[] = "bytes ";
+	size_t unit = strlen(UNIT);
+
+	if (value.len < unit || strncasecmp(value.at, UNIT, unit) != 0 ||
+		!parse_range(response, (struct text){value.at + unit, value.len - unit}))
+		response->malformed = true;
 	response->has_range = true;
-	response->malformed = false;
+}
+
+/* "multipart/byteranges; boundary=x", with or without quotes. */
+static void take_type(struct http_response *response, struct text value)
+{
+	static const char TYPE[] = "multipart/byteranges";
+	static const char NAME[] = "boundary=";
+	const char *semicolon = memchr(value.at, ';', value.len);
+	struct text boundary;
+
+	if (!semicolon || !is(trim((struct text){value.at, (size_t)(semicolon - value.at)}), TYPE))
+		return;
+	boundary =
+		trim((struct text){semicolon + 1, value.len - (size_t)(semicolon - value.at) - 1});
+	if (boundary.len <= strlen(NAME) || strncasecmp(boundary.at, NAME, strlen(NAME)) != 0)
+		return;
+	boundary.at += strlen(NAME);
+	boundary.len -= strlen(NAME);
+	if (boundary.len > 2 && boundary.at[0] == '"' && boundary.at[boundary.len - 1] == '"') {
+		boundary.at++;
+		boundary.len -= 2;
+	}
+	if (boundary.len > HTTP_BOUNDARY_MAX || memchr(boundary.at, '"', boundary.len) ||
+		memchr(boundary.at, ';', boundary.len) || memchr(boundary.at, '\0', boundary.len))
+		return;
+	memcpy(response->boundary, boundary.at, boundary.len);
+	response->boundary[boundary.len] = '\0';
 }
 
 static void keep(struct text value, char ret[static HTTP_VALIDATOR_MAX + 1])
@@ -97,6 +132,8 @@ static void take_field(struct http_response *response, struct text name, struct 
 		take_length(response, value);
 	else if (is(name, "Content-Range"))
 		take_range(response, value);
+	else if (is(name, "Content-Type"))
+		take_type(response, value);
 	else if (is(name, "Transfer-Encoding"))
 		response->chunked = response->chunked || !is(value, "identity");
 	else if (is(name, "Content-Encoding"))
@@ -122,10 +159,18 @@ static unsigned int parse_status(struct text line)
 	return (unsigned int)status;
 }
 
+void http_response_field(struct http_response *response, const char *text, size_t len)
+{
+	const char *colon = memchr(text, ':', len);
+
+	if (colon)
+		take_field(response, (struct text){text, (size_t)(colon - text)},
+			trim((struct text){colon + 1, len - (size_t)(colon - text) - 1}));
+}
+
 void http_response_line(struct http_response *response, const char *text, size_t len)
 {
 	struct text line = trim((struct text){text, len});
-	const char *colon;
 
 	if (line.len >= 5 && strncmp(line.at, "HTTP/", 5) == 0) {
 		*response = (struct http_response){.status = parse_status(line)};
@@ -138,11 +183,8 @@ void http_response_line(struct http_response *response, const char *text, size_t
 			response->has_length = false;
 		return;
 	}
-	colon = memchr(line.at, ':', line.len);
-	if (!colon || response->complete)
-		return; /* not a field, or a trailer: nothing that matters */
-	take_field(response, (struct text){line.at, (size_t)(colon - line.at)},
-		trim((struct text){colon + 1, line.len - (size_t)(colon - line.at) - 1}));
+	if (!response->complete) /* else a trailer: nothing that matters */
+		http_response_field(response, line.at, line.len);
 }
 
 bool http_response_same(const struct http_response *a, const struct http_response *b)

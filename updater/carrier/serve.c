@@ -10,14 +10,19 @@
 #include "updater/carrier/source.h"
 #include "updater/carrier/store.h"
 
-/* Bytes that nobody wants are fetched all the same where the gap is smaller: a request costs more. */
-#define GAP_MIN (64u << 10)
-
 struct image {
 	char class[MANIFEST_CLASS_MAX + 1];
 	struct bytes raw; /* the index until it is parsed */
 	struct index *index;
 	struct store *store;
+};
+
+/* A WANT being answered, as the source looks at it. */
+struct wanted {
+	const struct image *image;
+	const uint8_t *bitmap;
+	uint32_t chunk; /* the one it looked at last */
+	uint64_t at; /* where that lies in the data */
 };
 
 struct session {
@@ -34,6 +39,7 @@ struct session {
 	struct image images[MANIFEST_IMAGES_MAX];
 	time_t alive; /* when the installer last heard of us */
 	uint8_t *bitmap; /* of the WANT being answered */
+	struct wanted wanted;
 };
 
 static void session_finish(struct session *session)
@@ -272,15 +278,20 @@ static int send_chunk(
 	return message_commit_chunk(&session->writer, len, err);
 }
 
-/* Stored bytes from chunk i on that are fetched in one go: up to the last wanted chunk before a gap
- * that is worth a request of its own. */
-static uint64_t run_length(const struct image *image, const uint8_t *bitmap, uint32_t i)
+static bool is_wanted(const uint8_t *bitmap, uint32_t i)
 {
+	return bitmap[i / 8] >> (i % 8) & 1;
+}
+
+/* Up to the last wanted chunk before a gap that is not taken along. */
+static uint64_t run_length(const struct wanted *wanted, uint64_t gap_min)
+{
+	uint32_t count = index_count(wanted->image->index);
 	uint64_t run = 0, gap = 0;
 
-	for (; i < index_count(image->index) && gap < GAP_MIN; i++) {
-		gap += store_length(image->store, i);
-		if (bitmap[i / 8] >> (i % 8) & 1) {
+	for (uint32_t i = wanted->chunk; i < count && (run == 0 || gap < gap_min); i++) {
+		gap += store_length(wanted->image->store, i);
+		if (is_wanted(wanted->bitmap, i)) {
 			run += gap;
 			gap = 0;
 		}
@@ -288,30 +299,50 @@ static uint64_t run_length(const struct image *image, const uint8_t *bitmap, uin
 	return run;
 }
 
+/* See struct source_wants. */
+static bool next_wanted(void *arg, uint64_t from, uint64_t gap, struct source_range *ret)
+{
+	struct wanted *wanted = arg;
+	uint32_t count = index_count(wanted->image->index);
+
+	if (from < wanted->at) {
+		wanted->chunk = 0;
+		wanted->at = 0;
+	}
+	for (; wanted->chunk < count; wanted->chunk++) {
+		uint64_t end = wanted->at + store_length(wanted->image->store, wanted->chunk);
+
+		if (end > from && end > wanted->at && is_wanted(wanted->bitmap, wanted->chunk)) {
+			ret->start = from > wanted->at ? from : wanted->at;
+			ret->end = wanted->at + run_length(wanted, gap);
+			return true;
+		}
+		wanted->at = end;
+	}
+	return false;
+}
+
 static int send_chunks(
 	struct session *session, const struct image *image, const uint8_t *bitmap, struct err *err)
 {
+	struct source_wants wants = {next_wanted, &session->wanted};
 	uint32_t count = index_count(image->index);
 	uint64_t unwanted = 0; /* stored bytes up to here that nobody wants: one jump, not many */
-	uint64_t run = 0; /* stored bytes that are expected, from here on */
 
+	session->wanted = (struct wanted){.image = image, .bitmap = bitmap};
+	container_want(session->container, &wants);
 	for (uint32_t i = 0; i < count; i++) {
-		if (!(bitmap[i / 8] >> (i % 8) & 1)) {
+		if (!is_wanted(bitmap, i)) {
 			unwanted += store_length(image->store, i);
 			continue;
 		}
 		if (container_skip(session->container, unwanted, err) < 0)
 			return -1;
-		run -= unwanted < run ? unwanted : run;
 		unwanted = 0;
-		if (run == 0) {
-			run = run_length(image, bitmap, i);
-			container_expect(session->container, run);
-		}
-		run -= store_length(image->store, i);
 		if (send_chunk(session, image, i, err) < 0)
 			return -1;
 	}
+	container_expect(session->container, 0); /* the bitmap is not looked at any more */
 	return 0;
 }
 

@@ -36,6 +36,7 @@ int source_read(struct source *source, void *buf, size_t cap, size_t *ret_len, s
 		source->failed = true;
 		return -1;
 	}
+	source->offset += *ret_len;
 	return 0;
 }
 
@@ -46,13 +47,36 @@ int source_skip(struct source *source, uint64_t len, uint64_t *ret_len, struct e
 		source->failed = true;
 		return -1;
 	}
+	source->offset += *ret_len;
 	return 0;
+}
+
+void source_want(struct source *source, const struct source_wants *wants)
+{
+	if (source->ops->want)
+		source->ops->want(source, wants);
+}
+
+static bool next_expected(void *arg, uint64_t from, uint64_t gap, struct source_range *ret)
+{
+	const struct source_range *expected = arg;
+
+	(void)gap; /* there is only one */
+	if (from >= expected->end)
+		return false;
+	ret->start = from > expected->start ? from : expected->start;
+	ret->end = expected->end;
+	return true;
 }
 
 void source_expect(struct source *source, uint64_t len)
 {
-	if (source->ops->expect)
-		source->ops->expect(source, len);
+	struct source_wants wants = {next_expected, &source->expected};
+
+	source->expected.start = source->offset;
+	if (__builtin_add_overflow(source->offset, len, &source->expected.end))
+		source->expected.end = UINT64_MAX;
+	source_want(source, &wants);
 }
 
 void source_free(struct source **source)

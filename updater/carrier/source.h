@@ -3,8 +3,8 @@
  *
  *	source_file_new / source_http_new -> { source_read | source_skip }* -> source_free
  *
- * source_expect() says how much of what comes next will be read, so that a source which has to ask
- * for ranges asks for no more.
+ * source_want() and source_expect() say what of the rest will be read, so that a source which has to
+ * ask for ranges asks for no more, and for several at a time.
  *
  * A source knows nothing of bundles. Errors: FAIL_IO for what is local, FAIL_NETWORK for a server,
  * a connection, TLS; the message names the source (a URL without its credentials). After an error
@@ -22,20 +22,37 @@
 
 struct source;
 
+/* Bytes [start, end) of a source. */
+struct source_range {
+	uint64_t start;
+	uint64_t end;
+};
+
+/* What will be read, asked for piece by piece so that nobody has to keep it. */
+struct source_wants {
+	/* The first wanted range that ends after byte `from`, cut so that it begins no earlier. Gaps
+	 * of fewer than `gap` (>= 1) bytes are taken along. False: no more. An earlier `from` than
+	 * last time starts over. */
+	bool (*next)(void *arg, uint64_t from, uint64_t gap, struct source_range *ret);
+	void *arg;
+};
+
 struct source_ops {
 	/* 1..cap bytes; 0 at the end. */
 	int (*read)(struct source *source, void *buf, size_t cap, size_t *ret_len, struct err *err);
 	/* Moves up to `len` bytes forward without reading them and says how many it was: 0 where
 	 * that is impossible or not worth it. NULL: always 0. */
 	int (*skip)(struct source *source, uint64_t len, uint64_t *ret_len, struct err *err);
-	/* See source_expect(). NULL: it does not matter. */
-	void (*expect)(struct source *source, uint64_t len);
+	/* See source_want(). NULL: it does not matter. */
+	void (*want)(struct source *source, const struct source_wants *wants);
 	void (*free)(struct source *source);
 };
 
 struct source {
 	const struct source_ops *ops;
 	const char *name; /* for messages, printable; owned by the implementation */
+	uint64_t offset; /* of the next byte that is read */
+	struct source_range expected; /* see source_expect() */
 	uint64_t fetched; /* bytes that came in */
 	uint32_t resumed; /* reconnects after a loss */
 	bool failed;
@@ -70,8 +87,11 @@ void source_url_display(const char *url, char *ret, size_t cap);
 
 int source_read(struct source *source, void *buf, size_t cap, size_t *ret_len, struct err *err);
 int source_skip(struct source *source, uint64_t len, uint64_t *ret_len, struct err *err);
-/* The next `len` bytes will be read; what comes after them may be skipped, and is not to be fetched
- * without another read. Only advice; without it all is expected to be read. */
+/* These ranges will be read, and what is between them skipped; `wants->arg` is used until the next
+ * advice. Only advice: anything can be read, but what was not wanted may cost a request of its own.
+ * Without it all is expected to be read. */
+void source_want(struct source *source, const struct source_wants *wants);
+/* The same for the next `len` bytes alone. */
 void source_expect(struct source *source, uint64_t len);
 void source_free(struct source **source);
 
