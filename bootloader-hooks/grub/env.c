@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bootloader-hooks/order.h"
 #include "updater/mem.h"
 
 #define SIGNATURE     "# GRUB Environment Block\n"
@@ -33,18 +34,6 @@ static const char *const NAMES[VAR_COUNT] = {
 	[VAR_A_TRY] = "A_TRY",
 	[VAR_B_OK] = "B_OK",
 	[VAR_B_TRY] = "B_TRY",
-};
-
-/* Every value ORDER may have. */
-static const struct {
-	const char *text;
-	enum group primary;
-	bool listed[GROUP_COUNT];
-} ORDERS[] = {
-	{"A B", GROUP_A, {true, true}},
-	{"B A", GROUP_B, {true, true}},
-	{"A", GROUP_A, {true, false}},
-	{"B", GROUP_B, {false, true}},
 };
 
 /* A NAME=VALUE line in place, escapes and all. */
@@ -119,17 +108,6 @@ static int collect(const uint8_t *block, char ret[VAR_COUNT][8], struct err *err
 	return 0;
 }
 
-static int parse_order(const char *text, unsigned int *ret, struct err *err)
-{
-	for (unsigned int i = 0; i < ARRAY_LEN(ORDERS); i++) {
-		if (strcmp(text, ORDERS[i].text) != 0)
-			continue;
-		*ret = i;
-		return 0;
-	}
-	return err_set(err, FAIL_BOOT, "ORDER is '%s', expected 'A B', 'B A', 'A' or 'B'", text);
-}
-
 /* A single digit up to `max`; unset is 0, as grub.cfg takes it. */
 static int parse_digit(
 	enum variable v, const char *text, uint32_t max, uint32_t *ret, struct err *err)
@@ -166,43 +144,28 @@ int grub_env_parse(
 {
 	char values[VAR_COUNT][8];
 	struct boot_state state = {0};
-	unsigned int order = 0;
+	const struct boot_order *order;
 
 	if (!grub_env_is_block(block))
 		return err_set(err, FAIL_BOOT, "does not begin like a GRUB environment block");
-	if (collect(block, values, err) < 0 || parse_order(values[VAR_ORDER], &order, err) < 0 ||
-		parse_group(values[VAR_A_OK], VAR_A_OK, values[VAR_A_TRY], VAR_A_TRY,
-			&state.group[GROUP_A], err) < 0 ||
+	if (collect(block, values, err) < 0)
+		return -1;
+	order = boot_order_find(values[VAR_ORDER]);
+	if (!order)
+		return err_set(err, FAIL_BOOT, "ORDER is '%s', expected 'A B', 'B A', 'A' or 'B'",
+			values[VAR_ORDER]);
+	if (parse_group(values[VAR_A_OK], VAR_A_OK, values[VAR_A_TRY], VAR_A_TRY,
+		    &state.group[GROUP_A], err) < 0 ||
 		parse_group(values[VAR_B_OK], VAR_B_OK, values[VAR_B_TRY], VAR_B_TRY,
 			&state.group[GROUP_B], err) < 0)
 		return -1;
-	state.primary = ORDERS[order].primary;
+	state.primary = order->primary;
 	for (unsigned int g = 0; g < GROUP_COUNT; g++) {
-		if (!ORDERS[order].listed[g])
+		if (!order->listed[g])
 			state.group[g] = (struct boot_group){0};
 	}
 	*ret = state;
 	return 0;
-}
-
-static bool listed(const struct boot_group *group)
-{
-	return boot_group_bootable(group) || group->bad;
-}
-
-/* The ORDER that says it; NULL if both groups are disarmed. */
-static const char *order_text(const struct boot_state *state)
-{
-	bool a = listed(&state->group[GROUP_A]);
-	bool b = listed(&state->group[GROUP_B]);
-
-	for (unsigned int i = 0; i < ARRAY_LEN(ORDERS); i++) {
-		if (ORDERS[i].listed[GROUP_A] != a || ORDERS[i].listed[GROUP_B] != b)
-			continue;
-		if (!a || !b || ORDERS[i].primary == state->primary)
-			return ORDERS[i].text;
-	}
-	return NULL;
 }
 
 static bool append(uint8_t *block, size_t *at, const char *text, size_t len)
@@ -236,7 +199,7 @@ int grub_env_format(const struct boot_state *state, const uint8_t *previous,
 {
 	const struct boot_group *a = &state->group[GROUP_A];
 	const struct boot_group *b = &state->group[GROUP_B];
-	const char *order = order_text(state);
+	const struct boot_order *order = boot_order_of(state);
 	uint8_t block[GRUB_ENV_LEN];
 	char ours[128];
 	size_t at = 0;
@@ -247,7 +210,7 @@ int grub_env_format(const struct boot_state *state, const uint8_t *previous,
 		return err_set(err, FAIL_BOOT, "that would leave no group to boot");
 	len = snprintf(ours, sizeof(ours),
 		SIGNATURE "ORDER=%s\nA_OK=%d\nA_TRY=%" PRIu32 "\nB_OK=%d\nB_TRY=%" PRIu32 "\n",
-		order, a->good, a->tries, b->good, b->tries);
+		order->text, a->good, a->tries, b->good, b->tries);
 	assert(len > 0 && (size_t)len < sizeof(ours));
 	/* Ours first: within one sector, so that a torn write has all of them or none. */
 	_Static_assert(sizeof(ours) <= SECTOR, "our variables fit the first sector");
