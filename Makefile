@@ -28,7 +28,7 @@ ifeq ($(origin CC),default)
 CC := $(if $(CROSS),$(CROSS)-gcc --sysroot=$(SYSROOT),gcc)
 endif
 
-LIBS_DEVICE := libarchive libcrypto libcurl jansson inih blkid libzstd libseccomp
+LIBS_DEVICE := libarchive libcrypto libcurl jansson inih blkid libzstd libseccomp libubootenv
 LIBS_HOST := fdisk
 LIBS_TEST := cmocka
 
@@ -82,7 +82,7 @@ SCRIPTS = $(shell git -c safe.directory='*' ls-files --cached --others --exclude
 
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 # The slowest first, so that no core waits for them at the end.
-SLOW_TESTS := sweep grub_cfg bundle container disk signer carrier install extract
+SLOW_TESTS := sweep uboot_cmd grub_cfg bundle container disk signer carrier install extract
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,\
 	$(foreach name,$(SLOW_TESTS),$(filter tests/test_$(name).c,$(TEST_MAIN_SRC))) \
 	$(filter-out $(SLOW_TESTS:%=tests/test_%.c),$(TEST_MAIN_SRC)))

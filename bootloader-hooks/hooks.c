@@ -6,6 +6,7 @@
 
 #include "bootloader-hooks/grub/grub.h"
 #include "bootloader-hooks/systemd-boot/systemd_boot.h"
+#include "bootloader-hooks/uboot/uboot.h"
 #include "updater/mem.h"
 
 static const char *grub_missing(const struct hook_settings *settings)
@@ -30,15 +31,30 @@ static int systemd_boot_open_configured(
 	return systemd_boot_open(settings->esp, ret, err);
 }
 
+static const char *uboot_missing(const struct hook_settings *settings)
+{
+	(void)settings; /* has a default */
+	return NULL;
+}
+
+static int uboot_open_configured(
+	const struct hook_settings *settings, struct bootloader **ret, struct err *err)
+{
+	return uboot_open(
+		settings->fw_env_config ? settings->fw_env_config : UBOOT_FW_ENV_CONFIG, ret, err);
+}
+
 static const struct hook HOOKS[] = {
 	{"grub", grub_missing, grub_open_configured},
 	{"systemd-boot", systemd_boot_missing, systemd_boot_open_configured},
+	{"uboot", uboot_missing, uboot_open_configured},
 };
 
 void hook_settings_finish(struct hook_settings *settings)
 {
 	free(settings->grubenv);
 	free(settings->esp);
+	free(settings->fw_env_config);
 	*settings = (struct hook_settings){0};
 }
 

@@ -9,10 +9,10 @@ set -eu
 packages() {
 	case $1 in
 	build) echo "gcc libc6-dev make pkg-config git libarchive-dev libssl-dev libcurl4-openssl-dev" \
-		"libjansson-dev libinih-dev libblkid-dev libzstd-dev libseccomp-dev libfdisk-dev" ;;
+		"libjansson-dev libinih-dev libblkid-dev libzstd-dev libseccomp-dev libfdisk-dev libubootenv-dev" ;;
 	test) echo "libcmocka-dev clang llvm libclang-rt-14-dev nginx-light openssl curl" \
 		"ca-certificates e2fsprogs squashfs-tools fdisk mount mtools jq zstd" \
-		"grub-common grub-emu" ;;
+		"grub-common grub-emu qemu-system-arm u-boot-qemu u-boot-tools libubootenv-tool" ;;
 	lint) echo "clang clang-format clang-tidy cppcheck shellcheck libcmocka-dev" ;;
 	valgrind) echo "valgrind libc6-dbg" ;;
 	qemu) echo "qemu-system-x86 ovmf mtools fdisk e2fsprogs squashfs-tools busybox-static kmod cpio" \

@@ -184,9 +184,9 @@ static void test_config__refuses_what_it_does_not_know(void **state)
 static void test_config__refuses_other_bootloaders_by_name(void **state)
 {
 	(void)state;
-	assert_refused("[system]\nbootloader = uboot\n",
-		"'x.conf:2': [system] bootloader: 'uboot' is not a bootloader this abide knows;"
-		" known: grub, systemd-boot");
+	assert_refused("[system]\nbootloader = lilo\n",
+		"'x.conf:2': [system] bootloader: 'lilo' is not a bootloader this abide knows;"
+		" known: grub, systemd-boot, uboot");
 }
 
 static void test_config__refuses_what_is_there_twice(void **state)

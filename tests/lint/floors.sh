@@ -27,6 +27,7 @@ ini.h ^(updater/config|image/[a-z_]*)\.c$
 curl/ ^updater/carrier/http_transfer\.c$
 zstd ^(updater/carrier/decode|image/[a-z_]*)\.c$
 seccomp.h ^updater/carrier/sandbox_filter\.c$
+libuboot.h ^bootloader-hooks/uboot/store\.c$
 libfdisk/ ^image/[a-z_]*\.c$
 '
 # What the carrier may include beside the ground floor and itself.
