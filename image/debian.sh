@@ -4,6 +4,7 @@
 #
 #	debian.sh CACHE ARCH fetch PACKAGE...     prints the packages' files
 #	debian.sh CACHE ARCH closure PACKAGE...   and those of all that they depend on
+#	debian.sh CACHE ARCH depends PACKAGE      prints the names of what it depends on directly
 #	debian.sh CACHE ARCH source PACKAGE       prints the folder of its unpacked source
 #
 # All of it is in CACHE/debian-ARCH: apt has a state of its own there, with the host's Debian sources,
@@ -28,8 +29,15 @@ shift 3
 exec 9>"$state/lock"
 flock 9
 
+# What the host's own architecture has, its own lists know.
+native=$(dpkg --print-architecture)
+conf=$state/apt.conf
+case "$verb $arch" in
+"fetch $native" | "depends $native") conf=/dev/null ;;
+esac
+
 apt() {
-	apt-get -qq -c "$state/apt.conf" "$@" </dev/null >&2
+	apt-get -qq -o APT::Sandbox::User=root -c "$conf" "$@" </dev/null >&2
 }
 
 # The files among the host's apt sources that name a mirror of Debian's.
@@ -51,7 +59,6 @@ configure() {
 	cat <<-END
 		APT::Architecture "$arch";
 		APT::Install-Recommends "false";
-		APT::Sandbox::User "root";
 		Acquire::Languages "none";
 		Acquire::Retries "3";
 		Dir::State "$state";
@@ -81,9 +88,9 @@ prepare() {
 	for file in $files; do
 		any_arch "$file" >"$state/sources/${file##*/}"
 	done
-	configure >"$state/apt.conf"
+	configure >"$conf"
 	apt update || {
-		rm "$state/apt.conf"
+		rm "$conf"
 		die "the lists for '$arch' are not to be had: see above"
 	}
 }
@@ -98,7 +105,7 @@ try() {
 download() {
 	(cd "$state/archives" && apt download "$@") || return
 	# NAME_VERSION_ARCH.deb, where an epoch's colon is %3a.
-	apt-cache -c "$state/apt.conf" show --no-all-versions "$@" | awk -v folder="$state/archives" '
+	apt-cache -c "$conf" show --no-all-versions "$@" | awk -v folder="$state/archives" '
 		/^Package: / { name = $2 }
 		/^Version: / { version = $2; gsub(":", "%3a", version) }
 		/^Architecture: / { arch = $2 }
@@ -106,9 +113,13 @@ download() {
 }
 
 closure() {
-	plan=$(apt-get -qq -c "$state/apt.conf" -s install "$@") || return
+	plan=$(apt-get -qq -c "$conf" -s install "$@") || return
 	# shellcheck disable=SC2046 # words
 	download $(echo "$plan" | sed -n 's/^Inst \([^ ]*\) .*/\1/p')
+}
+
+depends() {
+	apt-cache -c "$conf" depends "$1" | sed -n 's/^ *Depends: //p'
 }
 
 # apt unpacks into NAME-VERSION, the upstream one.
@@ -117,10 +128,11 @@ source_of() {
 	ls -d "$state/source/$1"-*/
 }
 
-[ -e "$state/apt.conf" ] || prepare
+[ -e "$conf" ] || prepare
 case $verb in
 fetch) try download "$@" ;;
 closure) try closure "$@" ;;
+depends) try depends "$1" ;;
 source) try source_of "$1" ;;
-*) die "'$verb' is none of fetch, closure, source" ;;
+*) die "'$verb' is none of fetch, closure, depends, source" ;;
 esac

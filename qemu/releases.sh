@@ -30,7 +30,7 @@ keys() {
 image() { # NAME VERSION FAULT [LEVEL]
 	newer "$out/images/$1" "$abide" "$abide-carrier" "$rootfs" "$here/../updater/init" "$out/pki/root.pem" ||
 		"$rootfs/build.sh" -d "$device" -o "$out/images/$1" -v "$2" -a "$abide" -t "$out/pki/root.pem" \
-			-c "$cache" -f "$3" -z "${4:-3}"
+			-c "$cache" -f "$3" -z "${4:-3}" -i "$type"
 }
 
 bundle() { # KEYS IMAGE VERSION NAME
@@ -45,7 +45,7 @@ release() { # NAME VERSION FAULT [LEVEL]
 }
 
 case $device in
-x86_64-grub) ;; # the disk of layout-DEVICE.ini is all
+x86_64-grub) arch=amd64 type=squashfs ;;
 *)
 	echo "releases.sh: no device '$device'" >&2
 	exit 2
@@ -72,8 +72,8 @@ bundle stranger release-2 2.0.0 stranger
 # A genuine bundle with a manifest that says something else. (data.abide: with other bytes of the image.)
 LC_ALL=C sed 's/"version": "2\.0\.0"/"version": "9.0.0"/' "$out/www/release-2.abide" >"$out/www/tampered.abide"
 
-kernel=$("$rootfs/kernel.sh" "$cache")
+kernel=$("$rootfs/kernel.sh" "$cache" "$arch")
 install -m 644 "$kernel/vmlinuz" "$out/vmlinuz"
-"$rootfs/initrd.sh" "$kernel" "$out/probe.cpio" "$SOURCE_DATE_EPOCH"
+"$rootfs/initrd.sh" "$kernel" "$("$rootfs/busybox.sh" "$cache" "$arch")" "$out/probe.cpio" "$SOURCE_DATE_EPOCH"
 "$tool" disk -o "$out/factory.img" --layout "$here/layout-$device.ini" --bundle "$out/www/release-1.abide" \
 	--trust "$out/pki/root.pem"

@@ -1,16 +1,21 @@
 #!/bin/sh
-# initrd.sh KERNEL OUT EPOCH: the initramfs, with the modules the virtual device needs, in the order
-# in which they are to be loaded.
+# initrd.sh KERNEL BUSYBOX OUT EPOCH: the initramfs, with the modules the virtual device needs, in the
+# order in which they are to be loaded.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-kernel=$1 out=$2 epoch=$3
-modules='virtio_pci virtio_blk virtio_net squashfs vfat nls_cp437 nls_ascii nls_utf8 softdog'
+kernel=$1 busybox=$2 out=$3 epoch=$4
+modules='virtio_pci virtio_blk virtio_net squashfs ext4 vfat nls_cp437 nls_ascii nls_utf8'
+# Its disk and its watchdog.
+case ${kernel##*/} in
+kernel-arm64) modules="$modules sdhci_pci i6300esb" ;;
+*) modules="$modules softdog" ;;
+esac
 
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 mkdir -p "$stage/bin" "$stage/modules" "$stage/dev" "$stage/proc" "$stage/sys" "$stage/newroot"
-install -m 755 "$(command -v busybox)" "$stage/bin/busybox"
+install -m 755 "$busybox" "$stage/bin/busybox"
 install -m 755 "$here/initrd-init" "$stage/init"
 release=$(ls "$kernel/lib/modules")
 for module in $modules; do

@@ -1,21 +1,27 @@
 #!/bin/sh
-# kernel.sh CACHE: fetches Debian's cloud kernel once, unpacks it without installing it, and prints
-# the folder that holds vmlinuz and lib/modules.
+# kernel.sh CACHE ARCH: fetches Debian's kernel for ARCH (amd64, arm64) once, unpacks it without
+# installing it, and prints the folder that holds vmlinuz and lib/modules.
 set -eu
 
-cache=$1
-if [ ! -e "$cache/kernel/vmlinuz" ]; then
-	mkdir -p "$cache/download"
-	package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: //p' | head -n 1)
-	[ -n "$package" ] || {
-		echo "kernel.sh: package 'linux-image-cloud-amd64' is not known here: run apt-get update" >&2
-		exit 1
-	}
-	(cd "$cache/download" && apt-get -qq -o APT::Sandbox::User=root download "$package" >&2)
-	rm -rf "$cache/kernel.new"
-	dpkg -x "$cache/download/$package"_*.deb "$cache/kernel.new"
-	depmod -b "$cache/kernel.new" "$(ls "$cache/kernel.new/lib/modules")"
-	mv "$cache/kernel.new"/boot/vmlinuz-* "$cache/kernel.new/vmlinuz"
-	mv "$cache/kernel.new" "$cache/kernel"
+here=$(cd "$(dirname "$0")" && pwd)
+cache=$1 arch=$2
+# The cloud kernels are smaller, and know virtio only: no SD card, no hardware watchdog.
+case $arch in
+amd64) meta=linux-image-cloud-amd64 ;;
+arm64) meta=linux-image-arm64 ;;
+*)
+	echo "kernel.sh: no kernel is chosen for '$arch'" >&2
+	exit 2
+	;;
+esac
+folder=$cache/kernel-$arch
+if [ ! -e "$folder/vmlinuz" ]; then
+	package=$("$here/../debian.sh" "$cache" "$arch" depends "$meta" | head -n 1)
+	file=$("$here/../debian.sh" "$cache" "$arch" fetch "$package")
+	rm -rf "$folder.new"
+	dpkg-deb -x "$file" "$folder.new"
+	depmod -b "$folder.new" "$(ls "$folder.new/lib/modules")"
+	mv "$folder.new"/boot/vmlinuz-* "$folder.new/vmlinuz"
+	mv "$folder.new" "$folder"
 fi
-(cd "$cache/kernel" && pwd)
+(cd "$folder" && pwd)
