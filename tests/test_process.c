@@ -34,6 +34,21 @@ static struct process_result shell(const char *script, unsigned int timeout)
 	return result;
 }
 
+static struct process_result exchange(const char *script, const char *input, unsigned int timeout)
+{
+	char text[512];
+	char *const argv[] = {(char[]){"/bin/sh"}, (char[]){"-c"}, text, NULL};
+	struct process_result result;
+	struct err err = {0};
+
+	(void)snprintf(text, sizeof(text), "%s", script);
+	if (process_exchange(argv, input, input ? strlen(input) : 0, timeout, &result, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+	return result;
+}
+
 static double seconds(void)
 {
 	struct timespec t;
@@ -190,6 +205,80 @@ static void test_run__blocked_and_ignored_signals_are_not_inherited(void **state
 	assert_null(strstr(r.output, "SigIgn:\t0000000000001000"));
 }
 
+/* ---- exchange ---- */
+
+static void test_exchange__input_goes_in_and_the_streams_come_out_apart(void **state)
+{
+	struct process_result r = exchange("cat; echo trouble >&2; exit 4", "some input\n", 10);
+
+	(void)state;
+	assert_int_equal(r.exit_status, 4);
+	assert_string_equal(r.output, "some input\n");
+	assert_int_equal(r.output_len, 11);
+	assert_false(r.output_cut);
+	assert_string_equal(r.errors, "trouble\n");
+	assert_int_equal(r.errors_len, 8);
+}
+
+static void test_exchange__without_input_there_is_its_end(void **state)
+{
+	struct process_result r = exchange("cat; echo end", NULL, 10);
+
+	(void)state;
+	assert_string_equal(r.output, "end\n");
+	assert_int_equal(r.errors_len, 0);
+}
+
+/* More than any pipe holds, and nobody reads it. */
+static void test_exchange__input_that_is_not_read_keeps_nobody_waiting(void **state)
+{
+	static char input[1u << 20];
+	struct process_result r;
+
+	(void)state;
+	memset(input, 'x', sizeof(input) - 1);
+	r = exchange("exec 0<&-; echo fine", input, 30);
+	assert_int_equal(r.exit_status, 0);
+	assert_string_equal(r.output, "fine\n");
+	r = exchange("wc -c", input, 30);
+	assert_int_equal(strtol(r.output, NULL, 10), sizeof(input) - 1);
+}
+
+static void test_exchange__too_much_is_cut_and_said(void **state)
+{
+	struct process_result r = exchange(
+		"i=0; while [ $i -lt 5000 ]; do echo line $i; echo error $i >&2; i=$((i+1)); done",
+		NULL, 60);
+
+	(void)state;
+	assert_int_equal(r.exit_status, 0);
+	assert_true(r.output_cut);
+	assert_int_equal(r.output_len, PROCESS_OUTPUT_MAX);
+	assert_memory_equal(r.output, "line 0\nline 1\n", 14); /* the beginning: it is parsed */
+	assert_int_equal(r.errors_len, PROCESS_ERRORS_MAX);
+	assert_string_equal(r.errors + PROCESS_ERRORS_MAX - 11, "error 4999\n"); /* the end */
+}
+
+static void test_exchange__exactly_the_limit_is_not_too_much(void **state)
+{
+	struct process_result r = exchange("head -c 4096 /dev/zero", NULL, 30);
+
+	(void)state;
+	assert_int_equal(r.output_len, PROCESS_OUTPUT_MAX);
+	assert_false(r.output_cut);
+	r = exchange("head -c 4097 /dev/zero", NULL, 30);
+	assert_true(r.output_cut);
+}
+
+static void test_exchange__limit_kills(void **state)
+{
+	struct process_result r = exchange("echo begun; cat; sleep 60", "in", 1);
+
+	(void)state;
+	assert_true(r.timed_out);
+	assert_string_equal(r.output, "begun\nin");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -203,6 +292,12 @@ int main(void)
 		cmocka_unit_test(test_run__program_that_cannot_start_is_an_error),
 		cmocka_unit_test(test_run__child_gets_three_descriptors_and_a_path),
 		cmocka_unit_test(test_run__blocked_and_ignored_signals_are_not_inherited),
+		cmocka_unit_test(test_exchange__input_goes_in_and_the_streams_come_out_apart),
+		cmocka_unit_test(test_exchange__without_input_there_is_its_end),
+		cmocka_unit_test(test_exchange__input_that_is_not_read_keeps_nobody_waiting),
+		cmocka_unit_test(test_exchange__too_much_is_cut_and_said),
+		cmocka_unit_test(test_exchange__exactly_the_limit_is_not_too_much),
+		cmocka_unit_test(test_exchange__limit_kills),
 	};
 
 	return cmocka_run_group_tests_name("process", tests, NULL, NULL);
