@@ -209,7 +209,7 @@ CLI_TESTS := $(filter-out tests/cli/lib%,$(wildcard tests/cli/*.sh))
 SUITES := unit asan cli cli-asan fuzz-replay qemu
 ASAN_ENV := ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
 
-.PHONY: test test-all $(SUITES:%=test-%) test-valgrind fuzz fuzz-replay coverage
+.PHONY: test test-all $(SUITES:%=test-%) test-valgrind test-custom-hook fuzz fuzz-replay coverage
 #: test         everything below up to test-qemu; installs what it needs (as root)
 test:
 	@tests/deps.sh build test qemu arm
@@ -263,6 +263,11 @@ test-valgrind:
 	@$(call build,tests) \
 	$(RUN) -t 900 -w tests/valgrind.sh valgrind \
 		$(filter-out $(addprefix $(B)/tests/test_,$(VALGRIND_SKIP)),$(TESTS))
+
+#: test-custom-hook  HOOK=/PATH/OF/PROGRAM: does it keep the contract of bootloader-hooks/custom?
+test-custom-hook:
+	@$(SUB) -s $(B)/tests/tools/custom_hook
+	@$(B)/tests/tools/custom_hook $(HOOK)
 
 #: fuzz         each fuzzer (tests/fuzz/fuzz_*.c) for FUZZ_SECONDS=60; new finds in build-fuzz/new
 fuzz:

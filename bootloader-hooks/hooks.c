@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bootloader-hooks/custom/custom.h"
 #include "bootloader-hooks/grub/grub.h"
 #include "bootloader-hooks/systemd-boot/systemd_boot.h"
 #include "bootloader-hooks/uboot/uboot.h"
@@ -44,10 +45,22 @@ static int uboot_open_configured(
 		settings->fw_env_config ? settings->fw_env_config : UBOOT_FW_ENV_CONFIG, ret, err);
 }
 
+static const char *custom_missing(const struct hook_settings *settings)
+{
+	return settings->program ? NULL : "program";
+}
+
+static int custom_open_configured(
+	const struct hook_settings *settings, struct bootloader **ret, struct err *err)
+{
+	return custom_open(settings->program, CUSTOM_TIMEOUT, ret, err);
+}
+
 static const struct hook HOOKS[] = {
 	{"grub", grub_missing, grub_open_configured},
 	{"systemd-boot", systemd_boot_missing, systemd_boot_open_configured},
 	{"uboot", uboot_missing, uboot_open_configured},
+	{"custom", custom_missing, custom_open_configured},
 };
 
 void hook_settings_finish(struct hook_settings *settings)
@@ -55,6 +68,7 @@ void hook_settings_finish(struct hook_settings *settings)
 	free(settings->grubenv);
 	free(settings->esp);
 	free(settings->fw_env_config);
+	free(settings->program);
 	*settings = (struct hook_settings){0};
 }
 

@@ -19,6 +19,7 @@ struct hook_settings {
 	char *grubenv; /* grub: the environment block */
 	char *esp; /* systemd-boot: where the partition with the entries is mounted */
 	char *fw_env_config; /* uboot: where the copies of its environment are */
+	char *program; /* custom: the user's program */
 };
 
 struct hook {

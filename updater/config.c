@@ -145,6 +145,7 @@ static const struct key KEYS[] = {
 	{"boot", "grubenv", set_path, AT(boot.grubenv), 0, 0},
 	{"boot", "esp", set_path, AT(boot.esp), 0, 0},
 	{"boot", "fw-env-config", set_path, AT(boot.fw_env_config), 0, 0},
+	{"boot", "program", set_path, AT(boot.program), 0, 0},
 	{"boot", "booted", set_booted, 0, 0, 0},
 	{"health", "directory", set_path, AT(health_dir), 0, 0},
 	{"health", "timeout", set_number, AT(health_timeout), 1, 86400},

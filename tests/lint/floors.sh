@@ -22,7 +22,7 @@ archive.h ^(updater/carrier/container|image/[a-z_]*)\.c$
 archive_entry.h ^(updater/carrier/container|image/[a-z_]*)\.c$
 openssl/ ^(updater/(digest|signature|chain)|image/(pki|signer))\.c$
 blkid/ ^updater/slot\.c$
-jansson.h ^(updater/(field|journal|ui_json)|image/[a-z_]*)\.c$
+jansson.h ^(updater/(field|journal|ui_json)|bootloader-hooks/custom/json|image/[a-z_]*)\.c$
 ini.h ^(updater/config|image/[a-z_]*)\.c$
 curl/ ^updater/carrier/http_transfer\.c$
 zstd ^(updater/carrier/decode|image/[a-z_]*)\.c$
