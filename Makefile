@@ -69,7 +69,7 @@ TOOL_SRC := $(wildcard tests/tools/*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 QEMU_SRC := $(wildcard qemu/*.c)
-QEMU_MAIN_SRC := qemu/demo.c qemu/test_update.c
+QEMU_MAIN_SRC := qemu/demo.c $(wildcard qemu/test_*.c)
 QEMU_SUPPORT_SRC := $(filter-out $(QEMU_MAIN_SRC),$(QEMU_SRC))
 ALL_SRC := $(PROGRAM_SRC) $(CARRIER_SRC) $(LIBRARY_SRC) $(IMAGE_MAIN_SRC) $(IMAGE_SRC) $(TEST_MAIN_SRC) \
 	$(TEST_SUPPORT_SRC) $(TOOL_SRC) $(BENCH_SRC) $(FUZZ_SRC) $(QEMU_SRC)
@@ -169,10 +169,10 @@ $(B)/qemu/demo: $(B)/obj/qemu/demo.o $(call objects,$(QEMU_SUPPORT_SRC)) $(B)/li
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(DEVICE_LIBS) -o $@
 
-$(B)/qemu/test_update: $(B)/obj/qemu/test_update.o $(call objects,$(QEMU_SUPPORT_SRC)) \
+$(B)/qemu/test_%: $(B)/obj/qemu/test_%.o $(call objects,$(QEMU_SUPPORT_SRC)) $(B)/libimage.a \
 		$(B)/libabide.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(DEVICE_LIBS) $(CMOCKA_LIBS) -o $@
+	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(TEST_LIBS) -o $@
 
 .PHONY: tests tools fuzzers
 tests: $(TESTS) $(TOOLS)
@@ -209,7 +209,8 @@ CLI_TESTS := $(filter-out tests/cli/lib%,$(wildcard tests/cli/*.sh))
 SUITES := unit asan cli cli-asan fuzz-replay qemu
 ASAN_ENV := ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
 
-.PHONY: test test-all $(SUITES:%=test-%) test-valgrind test-custom-hook fuzz fuzz-replay coverage
+.PHONY: test test-all $(SUITES:%=test-%) test-qemu-all test-valgrind test-custom-hook fuzz fuzz-replay \
+	coverage
 #: test         everything below up to test-qemu; installs what it needs (as root)
 test:
 	@tests/deps.sh build test qemu arm
@@ -248,11 +249,27 @@ test-fuzz-replay:
 		$(FUZZERS:$(B)/%=build-fuzz/%)
 fuzz-replay: test-fuzz-replay
 
-#: test-qemu    virtual devices that boot, update, break and revert (qemu/README.md)
+# What `make test` runs is quick: one update, two failures, power cuts, on every device.
+QEMU_DEVICES := x86_64-grub
+# qemu_test SUITE,DEVICES,ENVIRONMENT,SECONDS
+qemu_test = $(call build,all build/qemu/test_replay build/qemu/test_devices) \
+	for device in $(2); do qemu/releases.sh $$device build/abide build/abide-image build/qemu \
+		build/cache faults >/dev/null || built=$$?; done; \
+	$(3) ABIDE_BUILD=$(CURDIR)/build $(RUN) -j 1 -t $(4) $(1) build/qemu/test_replay \
+	build/qemu/test_devices
+
+#: test-qemu    virtual devices that boot, update, break and revert: the quick scenarios on all of
+#:              them, or with DEVICE=NAME every scenario on one (qemu/README.md)
 test-qemu:
-	@$(call build,all build/qemu/test_update) \
-	qemu/releases.sh x86_64-grub build/abide build/abide-image build/qemu build/cache faults >/dev/null; \
-	ABIDE_BUILD=$(CURDIR)/build $(RUN) -j 1 -t 1200 qemu build/qemu/test_update
+ifdef DEVICE
+	@$(call qemu_test,qemu-$(DEVICE),$(DEVICE),ABIDE_DEVICE=$(DEVICE),3600)
+else
+	@$(call qemu_test,qemu,$(QEMU_DEVICES),ABIDE_SCENARIOS=quick,1800)
+endif
+
+#: test-qemu-all  every scenario on every virtual device
+test-qemu-all:
+	@$(call qemu_test,qemu-all,$(QEMU_DEVICES),,14400)
 
 #: test-valgrind  the units under valgrind
 # Left out: what would see valgrind instead of itself (a system call filter, a child's descriptors

@@ -61,6 +61,7 @@ if [ "$faults" ]; then
 	release panic 4.0.0 panic
 	release hang 5.0.0 hang
 	release no-kernel 6.0.0 no-kernel
+	release no-initrd 8.0.0 no-initrd
 	# Hardly a chunk of it is on the device: so it is fetched, and that takes its time.
 	release other 7.0.0 none 6
 	cp "$out/www/other.abide" "$out/www/data.abide"

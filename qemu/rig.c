@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qemu/sparse.h"
 #include "updater/fs.h"
 #include "updater/mem.h"
-#include "updater/process.h"
 
 /* Seconds. A boot takes 2 with KVM, 8 emulated, and far more where others use the processors. */
-#define BOOT_LIMIT    150u
+#define BOOT_LIMIT    300u
 #define COMMAND_LIMIT 120u
 #define INSTALL_LIMIT 240u
 #define COMMAND_MAX   1024u
@@ -70,17 +70,36 @@ void rig_finish(struct rig *rig)
 
 int rig_new_disk(struct rig *rig, struct err *err)
 {
-	char program[] = "/bin/cp", sparse[] = "--sparse=always", from[PATH_MAX];
-	char *const argv[] = {program, sparse, from, rig->disk, NULL};
-	struct process_result result = {0};
+	char path[PATH_MAX];
 
 	vm_cut(&rig->vm);
-	if (fs_join(rig->out, "factory.img", from, sizeof(from), err) < 0 ||
-		process_run(argv, COMMAND_LIMIT, &result, err) < 0)
+	rig->write_log[0] = '\0';
+	if (fs_join(rig->work, "vars.fd", path, sizeof(path), err) < 0)
 		return -1;
-	if (result.exit_status != 0)
-		return err_set(err, FAIL_IO, "copy '%s': %.200s", from, result.output);
+	(void)remove(path); /* if there was one */
+	if (fs_join(rig->out, "factory.img", path, sizeof(path), err) < 0)
+		return -1;
+	return sparse_copy(path, rig->disk, err);
+}
+
+int rig_new_recorded_disk(struct rig *rig, const char *name, struct err *err)
+{
+	if (rig_new_disk(rig, err) < 0 ||
+		fs_join(rig->work, name, rig->write_log, sizeof(rig->write_log), err) < 0)
+		return -1;
+	(void)remove(rig->write_log); /* of an earlier run, if there was one */
 	return 0;
+}
+
+int rig_wait(struct rig *rig, const char *text, struct err *err)
+{
+	return vm_wait(rig->vm, text, BOOT_LIMIT, err);
+}
+
+int rig_wait_counted(struct rig *rig, struct err *err)
+{
+	return rig_wait(
+		rig, rig->device->counted ? rig->device->counted : rig->device->loader, err);
 }
 
 int rig_wait_up(struct rig *rig, const char *version, struct err *err)
@@ -88,22 +107,28 @@ int rig_wait_up(struct rig *rig, const char *version, struct err *err)
 	char text[128];
 
 	(void)snprintf(text, sizeof(text), "release %s is up, confirm says 0", version);
-	return vm_wait(rig->vm, text, BOOT_LIMIT, err);
+	return rig_wait(rig, text, err);
 }
 
-int rig_power_on(struct rig *rig, const char *version, struct err *err)
+int rig_start(struct rig *rig, struct err *err)
 {
 	const struct vm_options options = {
 		.device = rig->device,
 		.out = rig->out,
 		.disk = rig->disk,
+		.write_log = rig->write_log[0] ? rig->write_log : NULL,
 		.directory = rig->work,
 		.accel = rig->accel,
 		.on_output = on_output,
 		.on_output_arg = rig,
 	};
 
-	if (vm_start(&options, &rig->vm, err) < 0)
+	return vm_start(&options, &rig->vm, err);
+}
+
+int rig_power_on(struct rig *rig, const char *version, struct err *err)
+{
+	if (rig_start(rig, err) < 0)
 		return -1;
 	return rig_wait_up(rig, version, err);
 }
@@ -198,6 +223,95 @@ int rig_begin_slow_install(struct rig *rig, const char *bundle, struct err *err)
 	if (vm_send(rig->vm, command, err) < 0)
 		return -1;
 	return vm_wait_output(rig->vm, "writing", COMMAND_LIMIT, err);
+}
+
+/* ---- readiness ---- */
+
+static const struct release RELEASES[] = {
+	{"release-1", "1.0.0"}, {"release-2", "2.0.0"}, {"other", "7.0.0"}};
+
+const struct release *rig_next_release(const struct rig *rig)
+{
+	size_t i = 0;
+
+	/* Three releases, two groups: one is left. */
+	while (strcmp(RELEASES[i].version, rig->version) == 0 ||
+		strcmp(RELEASES[i].version, rig->other_version) == 0)
+		i++;
+	return &RELEASES[i];
+}
+
+/* The string behind `key` in a piece of JSON; "" if that is something else, or not there. */
+static void string_of(const char *json, const char *key, char *ret, size_t cap)
+{
+	const char *at = json ? strstr(json, key) : NULL;
+	size_t len = 0;
+
+	ret[0] = '\0';
+	if (!at || at[strlen(key)] != '"')
+		return;
+	at += strlen(key) + 1;
+	len = strcspn(at, "\"");
+	if (len >= cap)
+		return;
+	memcpy(ret, at, len);
+	ret[len] = '\0';
+}
+
+static void version_of(const struct rig *rig, const char *group, char *ret, size_t cap)
+{
+	char name[16];
+
+	(void)snprintf(name, sizeof(name), "\"%s\":{\"good\"", group);
+	string_of(strstr(rig->result.output, name), "\"version\":", ret, cap);
+}
+
+/* Whether it runs a confirmed group and will start it again. */
+static bool is_ready(struct rig *rig, struct err *err)
+{
+	char next[2], good[32];
+
+	if (!rig->vm || rig_run(rig, 0, err, "abide status --json") < 0)
+		return false;
+	string_of(rig->result.output, "\"booted\":", rig->here, sizeof(rig->here));
+	string_of(rig->result.output, "\"next\":", next, sizeof(next));
+	(void)snprintf(good, sizeof(good), "\"%s\":{\"good\":true", rig->here);
+	if (!rig->here[0] || strcmp(rig->here, next) != 0 || !strstr(rig->result.output, good))
+		return false;
+	(void)snprintf(rig->there, sizeof(rig->there), "%s", rig->here[0] == 'a' ? "b" : "a");
+	version_of(rig, rig->here, rig->version, sizeof(rig->version));
+	version_of(rig, rig->there, rig->other_version, sizeof(rig->other_version));
+	vm_forget(rig->vm);
+	return true;
+}
+
+int rig_ready(struct rig *rig, struct err *err)
+{
+	if (is_ready(rig, err))
+		return 0;
+	if (rig_new_disk(rig, err) < 0 || rig_power_on(rig, "1.0.0", err) < 0)
+		return -1;
+	if (is_ready(rig, err))
+		return 0;
+	return err_set(err, FAIL_STATE, "a device from the factory is not ready: %.300s",
+		rig->result.output);
+}
+
+void rig_capture(struct rig *rig, const char *name, struct err *err)
+{
+	char folder[PATH_MAX], path[PATH_MAX], log[PATH_MAX];
+	struct err ignored; /* what failed is told all the same */
+
+	vm_cut(&rig->vm);
+	if (snprintf(folder, sizeof(folder), "%s/failed/%s", rig->out, name) <
+			(int)sizeof(folder) &&
+		fs_make_dirs(folder, 0755, &ignored) == 0 &&
+		fs_join(rig->work, "console.log", log, sizeof(log), &ignored) == 0 &&
+		fs_join(folder, "console.log", path, sizeof(path), &ignored) == 0 &&
+		sparse_copy(log, path, &ignored) == 0 &&
+		fs_join(folder, "disk.img", path, sizeof(path), &ignored) == 0 &&
+		sparse_copy(rig->disk, path, &ignored) == 0)
+		(void)err_wrap(err, "console and disk: '%s'", folder);
 }
 
 /* ---- expectations ---- */

@@ -20,15 +20,27 @@
 #include "updater/digest.h"
 #include "updater/err.h"
 
+/* A good release that releases.sh makes. */
+struct release {
+	const char *bundle;
+	const char *version;
+};
+
 struct rig {
 	const struct vm_device *device;
 	char out[PATH_MAX / 2];
 	char work[PATH_MAX - 64];
 	char disk[PATH_MAX];
+	char write_log[PATH_MAX]; /* where the disk's writes are recorded; "": nowhere */
+	bool recorded; /* scenario_record.c: there is a log of this run */
 	enum vm_accel accel;
 	struct web *web;
 	struct vm *vm; /* NULL: it is off */
 	struct vm_result result; /* of the last command */
+	char here[2]; /* set by rig_ready(): the group that runs, */
+	char there[2]; /* the other one, */
+	char version[16]; /* the release that runs, */
+	char other_version[16]; /* and the one in the other group; "": none */
 	bool quiet; /* the running command is not for show */
 	/* The show: commands with their output as it comes; NULL in tests. */
 	void (*show)(const char *data, size_t len);
@@ -39,11 +51,26 @@ int rig_init(struct rig *rig, const struct vm_device *device, const char *out, c
 	void (*show)(const char *data, size_t len), struct err *err);
 void rig_finish(struct rig *rig);
 
-/* Switches off and puts a factory disk in. */
+/* Switches off and puts a factory disk in, and firmware that has no variables yet. */
 int rig_new_disk(struct rig *rig, struct err *err);
+/* As rig_new_disk; and from now on the disk's writes go to a new log, OUT/DEVICE/WORK/NAME. */
+int rig_new_recorded_disk(struct rig *rig, const char *name, struct err *err);
 /* Until release `version` is up and its abide-confirm was satisfied. */
 int rig_power_on(struct rig *rig, const char *version, struct err *err);
 int rig_wait_up(struct rig *rig, const char *version, struct err *err);
+/* Switches on and waits for nothing. */
+int rig_start(struct rig *rig, struct err *err);
+/* Until the console says `text`, within the time that a boot may take. */
+int rig_wait(struct rig *rig, const char *text, struct err *err);
+/* Until the bootloader has counted a trial down; where it does not say that, until it runs. */
+int rig_wait_counted(struct rig *rig, struct err *err);
+/* A device that runs a confirmed group and will start it again: the one that runs, if that is so,
+ * else one from the factory. Fills in here, there and the versions. */
+int rig_ready(struct rig *rig, struct err *err);
+/* One that neither group holds. */
+const struct release *rig_next_release(const struct rig *rig);
+/* Keeps console and disk of what failed in OUT/DEVICE/failed/NAME, and says so in err. */
+void rig_capture(struct rig *rig, const char *name, struct err *err);
 void rig_cut_power(struct rig *rig);
 /* Orders a reboot and waits for nothing. */
 int rig_order_reboot(struct rig *rig, struct err *err);

@@ -124,28 +124,27 @@ static int everything_is_on_record(struct rig *rig, struct err *err)
 }
 
 const struct chapter STORY[] = {
-	{"test_update__factory_disk_runs_release_1",
-		"Release 1.0.0 runs from group a, as it left the factory", factory},
-	{"test_update__release_2_is_installed_over_http",
+	{"factory_disk_runs_release_1", "Release 1.0.0 runs from group a, as it left the factory",
+		factory},
+	{"release_2_is_installed_over_http",
 		"Release 2.0.0 is installed over HTTP into group b, while 1.0.0 runs", install_two},
-	{"test_update__release_2_is_tried_and_confirmed",
+	{"release_2_is_tried_and_confirmed",
 		"The device reboots into group b; its service answers, so b is confirmed",
 		confirm_two},
-	{"test_update__second_install_writes_nothing",
-		"Installing the same release again has nothing to do",
+	{"second_install_writes_nothing", "Installing the same release again has nothing to do",
 		installing_again_writes_nothing},
-	{"test_update__unhealthy_release_3_is_reverted_and_rejected",
+	{"unhealthy_release_3_is_reverted_and_rejected",
 		"Release 3.0.0 never becomes healthy: its three tries are used up, and 2.0.0 runs "
 		"again",
 		release_three_fails},
-	{"test_update__rejected_release_is_refused_unless_forced",
+	{"rejected_release_is_refused_unless_forced",
 		"Release 3.0.0 is refused from now on, unless forced; then the flip is taken back",
 		rejected_is_refused_unless_forced},
-	{"test_update__untrusted_bundles_write_nothing",
+	{"untrusted_bundles_write_nothing",
 		"A tampered bundle and a stranger's are refused before a byte is written to the "
 		"slot",
 		untrusted_writes_nothing},
-	{"test_update__journal_tells_it_all",
+	{"journal_tells_it_all",
 		"The journal tells it all, and what is in the slots is what was signed",
 		everything_is_on_record},
 };

@@ -39,6 +39,9 @@ struct vm_options {
 	const struct vm_device *device;
 	const char *out; /* the device's folder */
 	const char *disk; /* raw image, written to */
+	/* Every write, flush and discard of the disk is appended to this file (write_log.h); or
+	 * NULL. */
+	const char *write_log;
 	const char *directory; /* exists: for the firmware's variables and the logs */
 	enum vm_accel accel;
 	/* Called with a command's output as it arrives; or NULL. */

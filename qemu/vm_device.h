@@ -11,7 +11,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "qemu/boot_view.h"
+
 #define VM_ARGUMENTS_MAX 32u
+#define VM_CLASSES_MAX   5u
 
 /* How to damage what the bootloader keeps, and how that is told. NULL texts are not looked for. */
 struct vm_damage {
@@ -41,6 +44,11 @@ struct vm_device {
 	const char *counted;
 	/* The kernel of a group did not load. NULL: it says nothing. */
 	const char *not_loaded;
+
+	/* Of a group's slots; the first one holds the kernel. NULL-ended. */
+	const char *classes[VM_CLASSES_MAX];
+	/* For replaying a recorded update; NULL: what decides is not on the disk. */
+	const struct boot_view *view;
 
 	struct vm_damage damage_one; /* one copy of the bootloader's state */
 	struct vm_damage damage_all; /* every copy */

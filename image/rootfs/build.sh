@@ -14,7 +14,7 @@ usage() {
 	  -a ABIDE  with abide-carrier beside it; its processor is the device's
 	  -n TRIES  trial boots this release gives to the next one (default 3)
 	  -f FAULT  unhealthy: its service never answers     panic: the kernel panics before confirm
-	            hang: init stops before confirm          no-kernel: /boot/vmlinuz is missing
+	            hang: init stops before confirm          no-kernel, no-initrd: /boot/vmlinuz, /boot/initrd is missing
 	  -z LEVEL  of the compression (default 3); with another one hardly a block is the same
 	  -i TYPE   of the file system (default squashfs), as the bootloader can read it
 	END
@@ -31,7 +31,7 @@ while getopts d:o:v:a:t:c:n:f:z:i: option; do
 	esac
 done
 for value in "$device" "$image" "$version" "$abide" "$trust"; do [ -n "$value" ] || usage; done
-case $fault in none | unhealthy | panic | hang | no-kernel) ;; *) usage ;; esac
+case $fault in none | unhealthy | panic | hang | no-kernel | no-initrd) ;; *) usage ;; esac
 case $type in squashfs | ext4) ;; *) usage ;; esac
 [ -d "$here/devices/$device" ] || {
 	echo "build.sh: device '$device' is not known: there is no '$here/devices/$device'" >&2
@@ -112,7 +112,7 @@ echo "$version" >"$root/etc/version"
 echo "$fault" >"$root/etc/fault"
 
 [ "$fault" = no-kernel ] || install -m 644 "$kernel/vmlinuz" "$root/boot/vmlinuz"
-"$here/initrd.sh" "$kernel" "$busybox" "$root/boot/initrd" "$epoch"
+[ "$fault" = no-initrd ] || "$here/initrd.sh" "$kernel" "$busybox" "$root/boot/initrd" "$epoch"
 
 mkdir -p "$(dirname "$image")"
 rm -f "$image.new"

@@ -1,0 +1,338 @@
+#include "qemu/checker.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "updater/fs.h"
+#include "updater/mem.h"
+#include "updater/seal.h"
+
+#define IMAGES_MAX 32u
+
+struct file {
+	uint8_t *bytes;
+	uint64_t len;
+	struct digest sha256; /* of images */
+};
+
+struct checker {
+	const struct boot_view *view;
+	const char *classes[CHECKER_CLASSES_MAX];
+	size_t class_count;
+	struct file factory;
+	struct file images[IMAGES_MAX];
+	size_t image_count;
+	struct checker_result result;
+	struct boot_choice last; /* of the last whole state */
+};
+
+/* ---- what is known ---- */
+
+static int file_map(const char *path, struct file *ret, struct err *err)
+{
+	CLEANUP(cleanup_fd) int fd = -1;
+	struct stat st;
+	void *p;
+
+	if (fs_open(path, O_RDONLY, 0, &fd, err) < 0)
+		return -1;
+	if (fstat(fd, &st) < 0)
+		return err_errno(err, "'%s'", path);
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (p == MAP_FAILED)
+		return err_errno(err, "map '%s'", path);
+	ret->bytes = p;
+	ret->len = (uint64_t)st.st_size;
+	return 0;
+}
+
+static void file_unmap(struct file *file)
+{
+	if (file->bytes)
+		(void)munmap(file->bytes, file->len); /* cannot fail: it was mapped so */
+}
+
+static void cleanup_directory(DIR **directory)
+{
+	if (*directory)
+		(void)closedir(*directory); /* nothing was written */
+}
+
+static int add_images(struct checker *checker, const char *folder, struct err *err)
+{
+	CLEANUP(cleanup_directory) DIR *directory = opendir(folder);
+	const struct dirent *entry;
+
+	if (!directory)
+		return err_errno(err, "'%s'", folder);
+	while ((entry = readdir(directory))) {
+		struct file *image = &checker->images[checker->image_count];
+		char path[PATH_MAX];
+
+		if (entry->d_name[0] == '.' || strstr(entry->d_name, ".new"))
+			continue;
+		if (checker->image_count == IMAGES_MAX)
+			return err_set(
+				err, FAIL_USAGE, "'%s': more than %u images", folder, IMAGES_MAX);
+		if (fs_join(folder, entry->d_name, path, sizeof(path), err) < 0 ||
+			file_map(path, image, err) < 0)
+			return -1;
+		checker->image_count++;
+		if (digest_once(image->bytes, image->len, &image->sha256, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int checker_open(const struct boot_view *view, const char *images, const char *factory,
+	const char *const classes[], struct checker **ret, struct err *err)
+{
+	CLEANUP(checker_close) struct checker *checker = NULL;
+	void *p = NULL;
+
+	if (mem_alloc(sizeof(*checker), &p, err) < 0)
+		return -1;
+	checker = p;
+	checker->view = view;
+	while (checker->class_count < CHECKER_CLASSES_MAX && classes[checker->class_count]) {
+		checker->classes[checker->class_count] = classes[checker->class_count];
+		checker->class_count++;
+	}
+	if (file_map(factory, &checker->factory, err) < 0 || add_images(checker, images, err) < 0)
+		return -1;
+	*ret = steal_ptr(&checker);
+	return 0;
+}
+
+void checker_close(struct checker **checker)
+{
+	if (!checker || !*checker)
+		return;
+	for (size_t i = 0; i < (*checker)->image_count; i++)
+		file_unmap(&(*checker)->images[i]);
+	file_unmap(&(*checker)->factory);
+	free(*checker);
+	*checker = NULL;
+}
+
+const struct checker_result *checker_result(const struct checker *checker)
+{
+	return &checker->result;
+}
+
+/* ---- a slot ---- */
+
+static int find_slot(const struct rawdisk *disk, const char *class, enum group group,
+	struct rawspan *ret, struct err *err)
+{
+	char name[64];
+
+	(void)snprintf(name, sizeof(name), "%s-%s", class, group_name(group));
+	return rawdisk_partition(disk, name, ret, err);
+}
+
+int checker_slot(const struct checker *checker, const char *class, enum group group,
+	struct rawspan *ret, struct err *err)
+{
+	const struct rawdisk factory = {checker->factory.bytes, checker->factory.len};
+
+	return find_slot(&factory, class, group, ret, err);
+}
+
+/* The slot's bytes, read only, for seal.c. */
+struct span_dev {
+	struct blockdev dev;
+	struct rawspan span;
+};
+
+static int span_pread(struct blockdev *dev, void *buf, size_t len, uint64_t off, struct err *err)
+{
+	const struct span_dev *span = (const struct span_dev *)dev;
+
+	(void)err; /* blockdev_pread() has looked at the size */
+	memcpy(buf, span->span.bytes + off, len);
+	return 0;
+}
+
+static const struct blockdev_ops SPAN_OPS = {.pread = span_pread};
+
+struct slot {
+	struct span_dev span;
+	struct seal seal;
+};
+
+static int slot_read(const struct rawdisk *disk, const char *class, enum group group,
+	struct slot *ret, struct err *err)
+{
+	if (find_slot(disk, class, group, &ret->span.span, err) < 0)
+		return -1;
+	ret->span.dev = (struct blockdev){&SPAN_OPS, class, ret->span.span.size};
+	return seal_read(&ret->span.dev, &ret->seal, err);
+}
+
+static const struct file *known_image(const struct checker *checker, const struct digest *sha256)
+{
+	for (size_t i = 0; i < checker->image_count; i++)
+		if (digest_equal(&checker->images[i].sha256, sha256))
+			return &checker->images[i];
+	return NULL;
+}
+
+static int holds(struct crash_disk *disk, const struct slot *slot, const struct file *image,
+	bool *ret, struct err *err)
+{
+	return crash_holds(disk, slot->span.span.start, image->bytes, image->len, ret, err);
+}
+
+/* That a sealed slot is what its seal says. */
+static int check_seal(
+	const struct checker *checker, struct crash_disk *disk, struct slot *slot, struct err *err)
+{
+	const struct file *image = known_image(checker, &slot->seal.image);
+	struct header header = {0};
+	bool whole = false;
+	int rc;
+
+	if (!image || image->len != slot->seal.image_size)
+		return err_set(err, FAIL_DRIFT, "sealed, with an image that nobody made");
+	if (holds(disk, slot, image, &whole, err) < 0)
+		return -1;
+	if (!whole)
+		return err_set(err, FAIL_DRIFT, "sealed, and its image is not whole");
+	rc = seal_read_header(&slot->span.dev, &slot->seal, &header, err);
+	header_finish(&header);
+	return rc;
+}
+
+static int check_seals(const struct checker *checker, struct crash_disk *disk, struct err *err)
+{
+	for (size_t i = 0; i < checker->class_count; i++)
+		for (enum group g = GROUP_A; g < GROUP_COUNT; g++) {
+			struct slot slot;
+
+			if (slot_read(crash_raw(disk), checker->classes[i], g, &slot, err) < 0 ||
+				(slot.seal.state == SEAL_SEALED &&
+					check_seal(checker, disk, &slot, err) < 0))
+				return err_wrap(err, "slot '%s' of group %s", checker->classes[i],
+					group_name(g));
+		}
+	return 0;
+}
+
+/* ---- what may be started ---- */
+
+/* check_seals() has found all seals to be true: what is left is that there are such. */
+static int check_known(const struct checker *checker, const struct crash_disk *disk,
+	enum group group, struct err *err)
+{
+	struct digest artifact = {0};
+
+	for (size_t i = 0; i < checker->class_count; i++) {
+		struct slot slot;
+
+		if (slot_read(crash_raw(disk), checker->classes[i], group, &slot, err) < 0)
+			return -1;
+		if (slot.seal.state != SEAL_SEALED)
+			return err_set(err, FAIL_DRIFT,
+				"group %s may be started, and its slot '%s' is %s",
+				group_name(group), checker->classes[i],
+				slot.seal.state == SEAL_WRITING ? "half written" : "unknown");
+		if (i > 0 && !digest_equal(&artifact, &slot.seal.artifact))
+			return err_set(err, FAIL_DRIFT,
+				"group %s may be started, and its slots are of two artifacts",
+				group_name(group));
+		artifact = slot.seal.artifact;
+	}
+	return 0;
+}
+
+/* What loads is told from the first block; what loads has to be whole. False: it does not load. */
+static int loads(const struct checker *checker, struct crash_disk *disk, enum group group,
+	bool *ret, struct err *err)
+{
+	bool begins = false, whole = false;
+	struct slot slot;
+
+	if (slot_read(crash_raw(disk), checker->classes[0], group, &slot, err) < 0)
+		return -1;
+	for (size_t i = 0; i < checker->image_count && !whole; i++) {
+		const struct file *image = &checker->images[i];
+
+		if (image->len < MEM_BLOCK || image->len > slot.span.span.size ||
+			memcmp(slot.span.span.bytes, image->bytes, MEM_BLOCK) != 0)
+			continue;
+		begins = true;
+		if (holds(disk, &slot, image, &whole, err) < 0)
+			return -1;
+	}
+	if (begins && !whole)
+		return err_set(err, FAIL_DRIFT, "group %s would load, and is half written",
+			group_name(group));
+	*ret = begins;
+	return 0;
+}
+
+static int check_guess(struct checker *checker, struct crash_disk *disk,
+	const struct boot_choice *choice, struct err *err)
+{
+	checker->result.guesses++;
+	for (size_t i = 0; i < choice->count; i++) {
+		bool it_loads;
+
+		if (loads(checker, disk, choice->order[i], &it_loads, err) < 0)
+			return -1;
+		if (!it_loads)
+			continue;
+		checker->result.starts[choice->order[i]]++;
+		return 0;
+	}
+	return err_set(err, FAIL_DRIFT, "the bootloader has lost its state, and no group loads");
+}
+
+static int check_choice(struct checker *checker, struct crash_disk *disk,
+	const struct boot_choice *choice, struct err *err)
+{
+	if (choice->guesses)
+		return check_guess(checker, disk, choice, err);
+	if (choice->count == 0)
+		return err_set(err, FAIL_DRIFT, "the bootloader starts no group");
+	for (enum group g = GROUP_A; g < GROUP_COUNT; g++)
+		if (boot_group_bootable(&choice->state.group[g]) &&
+			check_known(checker, disk, g, err) < 0)
+			return -1;
+	checker->result.starts[choice->order[0]]++;
+	return check_known(checker, disk, choice->order[0], err);
+}
+
+static void note_change(struct checker *checker, const struct boot_choice *choice, size_t entry)
+{
+	struct checker_result *result = &checker->result;
+	bool same = choice->guesses == checker->last.guesses &&
+		    boot_state_equal(&choice->state, &checker->last.state);
+
+	if (!same && entry > 0 && result->change_count < CHECKER_CHANGES_MAX)
+		result->changes[result->change_count++] = (struct checker_change){entry, *choice};
+	checker->last = *choice;
+}
+
+int checker_check(
+	struct crash_disk *disk, const struct crash_state *state, void *arg, struct err *err)
+{
+	struct checker *checker = arg;
+	const struct rawdisk factory = {checker->factory.bytes, checker->factory.len};
+	struct boot_choice choice = {.count = 0};
+
+	if (checker->view->choose(crash_raw(disk), &factory, &choice, err) < 0 ||
+		check_seals(checker, disk, err) < 0 ||
+		check_choice(checker, disk, &choice, err) < 0)
+		return -1;
+	if (state->whole)
+		note_change(checker, &choice, state->entry);
+	return 0;
+}

@@ -1,0 +1,37 @@
+/*
+ * scenario - what may happen to a device, in one table; every device of vm_device.h goes through
+ * all of it (test_devices.c).
+ *
+ * A scenario asks for a device that is ready: running, confirmed, idle. It gets the one that the
+ * scenario before it has left, in whichever group that was, or a fresh one from the factory. So it
+ * names groups by what they are (`here` runs, `there` is the other one), never by their letters.
+ */
+#ifndef ABIDE_QEMU_SCENARIO_H
+#define ABIDE_QEMU_SCENARIO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "qemu/rig.h"
+
+enum scenario_kind {
+	SCENARIO_QUICK, /* in the set that `make test` runs on every device */
+	SCENARIO_FULL,
+	SCENARIO_REPLAY, /* needs a device whose row has a boot view */
+};
+
+struct scenario {
+	const char *name;
+	int (*run)(struct rig *rig, struct err *err);
+	enum scenario_kind kind;
+};
+
+extern const struct scenario SCENARIOS[];
+extern const size_t SCENARIOS_LEN;
+
+/* Power cuts at exact writes, from a recorded update: scenario_record.c. */
+int scenario_every_prefix(struct rig *rig, struct err *err);
+int scenario_broken_logs(struct rig *rig, struct err *err);
+int scenario_cut_states_boot(struct rig *rig, struct err *err);
+
+#endif

@@ -1,0 +1,312 @@
+/* Power cuts at exact writes. One run is recorded: an update that is confirmed, then one that is
+ * reverted; its log is replayed offline, prefix by prefix, and a few of the states are booted. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "qemu/checker.h"
+#include "qemu/scenario.h"
+#include "updater/fs.h"
+#include "updater/mem.h"
+
+#define LOG_NAME "writes.log"
+
+static const struct crash_limits LIMITS = {.seed = 2026, .tears = 48, .shuffles = 48};
+/* For logs that are broken on purpose: nothing random is needed to see it. */
+static const struct crash_limits PLAIN = {.seed = 2026};
+
+struct replay {
+	char factory[PATH_MAX];
+	char images[PATH_MAX];
+	struct write_log log;
+	struct checker *checker;
+};
+
+/* Where in the log, by number of an entry, the first update does what. */
+struct milestones {
+	size_t begin; /* its first write to the slot, */
+	size_t seal; /* and the last one before the flip */
+	size_t flip, count, confirm;
+};
+
+static int record(struct rig *rig, struct err *err)
+{
+	if (rig_new_recorded_disk(rig, LOG_NAME, err) < 0 || rig_power_on(rig, "1.0.0", err) < 0 ||
+		rig_install(rig, "", "release-2", 0, err) < 0 || rig_order_reboot(rig, err) < 0 ||
+		rig_wait_up(rig, "2.0.0", err) < 0 ||
+		rig_install_with_tries(rig, 1, "panic", err) < 0 ||
+		rig_order_reboot(rig, err) < 0 || rig_wait(rig, "release 4.0.0 starts", err) < 0 ||
+		rig_wait_up(rig, "2.0.0", err) < 0 || rig_run(rig, 0, err, "sync") < 0)
+		return -1;
+	rig_cut_power(rig);
+	rig->write_log[0] = '\0';
+	rig->recorded = true;
+	return 0;
+}
+
+static void replay_close(struct replay *replay)
+{
+	checker_close(&replay->checker);
+	write_log_close(&replay->log);
+}
+
+static int new_checker(const struct rig *rig, struct replay *replay, struct err *err)
+{
+	checker_close(&replay->checker);
+	return checker_open(rig->device->view, replay->images, replay->factory,
+		rig->device->classes, &replay->checker, err);
+}
+
+static int replay_open(struct rig *rig, struct replay *ret, struct err *err)
+{
+	char log[PATH_MAX];
+
+	if (!rig->recorded && record(rig, err) < 0)
+		return err_wrap(err, "recording an update");
+	if (fs_join(rig->out, "factory.img", ret->factory, sizeof(ret->factory), err) < 0 ||
+		fs_join(rig->out, "images", ret->images, sizeof(ret->images), err) < 0 ||
+		fs_join(rig->work, LOG_NAME, log, sizeof(log), err) < 0 ||
+		write_log_open(log, &ret->log, err) < 0)
+		return -1;
+	return new_checker(rig, ret, err);
+}
+
+static int walk(struct replay *replay, const struct crash_limits *limits, size_t *ret_states,
+	struct err *err)
+{
+	return crash_walk(replay->factory, &replay->log, limits, checker_check, replay->checker,
+		ret_states, err);
+}
+
+/* ---- every prefix ---- */
+
+int scenario_every_prefix(struct rig *rig, struct err *err)
+{
+	CLEANUP(replay_close) struct replay replay = {.checker = NULL};
+	const struct checker_result *result;
+	size_t states = 0, flushes = 0;
+	uint64_t bytes = 0;
+
+	if (replay_open(rig, &replay, err) < 0 || walk(&replay, &LIMITS, &states, err) < 0)
+		return -1;
+	for (size_t i = 0; i < replay.log.count; i++) {
+		flushes += replay.log.entries[i].flags & WRITE_LOG_FLUSH ? 1 : 0;
+		bytes += replay.log.entries[i].len;
+	}
+	result = checker_result(replay.checker);
+	(void)printf("%s: %zu entries (%zu flushes, %" PRIu64 " MiB), %zu changes of the "
+		     "bootloader's state\n%s: %zu states (a starts in %zu, b in %zu), 0 without a "
+		     "known group to boot\n",
+		rig->device->name, replay.log.count, flushes, bytes >> 20, result->change_count,
+		rig->device->name, states, result->starts[GROUP_A], result->starts[GROUP_B]);
+	if (result->starts[GROUP_A] == 0 || result->starts[GROUP_B] == 0)
+		return err_set(err, FAIL_STATE, "one group never starts: that was no update");
+	return 0;
+}
+
+/* ---- milestones ---- */
+
+/* The first write to a slot of group b, and the last one before the flip. */
+static int find_slot_writes(
+	const struct replay *replay, const char *class, struct milestones *at, struct err *err)
+{
+	struct rawspan slot;
+	bool found = false;
+
+	if (checker_slot(replay->checker, class, GROUP_B, &slot, err) < 0)
+		return -1;
+	for (size_t i = 0; i < at->flip; i++) {
+		const struct write_log_entry *entry = &replay->log.entries[i];
+
+		if (!entry->data || entry->off < slot.start || entry->off - slot.start >= slot.size)
+			continue;
+		if (!found)
+			at->begin = i;
+		at->seal = i;
+		found = true;
+	}
+	if (found)
+		return 0;
+	return err_set(err, FAIL_STATE, "nothing was written to slot '%s' of group b", class);
+}
+
+/* The first change from number *at on that makes group b good or gives it so many tries or fewer. */
+static size_t find_change(const struct checker_result *result, size_t *at, bool good, uint32_t most)
+{
+	while (*at < result->change_count) {
+		const struct checker_change *change = &result->changes[(*at)++];
+		const struct boot_group *b = &change->choice.state.group[GROUP_B];
+
+		if (good ? b->good : !b->good && b->tries > 0 && b->tries <= most)
+			return change->entry;
+	}
+	return 0;
+}
+
+static int find_milestones(
+	struct rig *rig, struct replay *replay, struct milestones *ret, struct err *err)
+{
+	const struct checker_result *result;
+	size_t states, at = 0;
+
+	if (walk(replay, &PLAIN, &states, err) < 0)
+		return -1;
+	result = checker_result(replay->checker);
+	ret->flip = find_change(result, &at, false, BOOT_TRIES_MAX);
+	ret->count = find_change(result, &at, false, BOOT_TRIES_MAX);
+	ret->confirm = find_change(result, &at, true, 0);
+	if (find_slot_writes(replay, rig->device->classes[0], ret, err) < 0)
+		return -1;
+	if (ret->begin < ret->seal && ret->flip < ret->count && ret->count < ret->confirm)
+		return 0;
+	return err_set(err, FAIL_STATE,
+		"no order: first write %zu, flip %zu, count %zu, confirmation %zu", ret->begin,
+		ret->flip, ret->count, ret->confirm);
+}
+
+/* ---- logs that are broken on purpose: the checker has to notice ---- */
+
+static void move_flip_before_seal(struct write_log *log, const struct milestones *at)
+{
+	const struct write_log_entry flip = log->entries[at->flip];
+
+	for (size_t i = at->flip; i > at->begin + 1; i--)
+		log->entries[i] = log->entries[i - 1];
+	log->entries[at->begin + 1] = flip;
+}
+
+static void drop_flushes(struct write_log *log, size_t from, size_t to)
+{
+	for (size_t i = from; i < to; i++)
+		log->entries[i].flags &= ~(uint64_t)WRITE_LOG_FLUSH;
+}
+
+static void drop_all_flushes(struct write_log *log, const struct milestones *at)
+{
+	drop_flushes(log, at->begin, at->flip);
+}
+
+static void drop_last_flush(struct write_log *log, const struct milestones *at)
+{
+	drop_flushes(log, at->seal, at->flip);
+}
+
+/* Of the longest write between the first and the flip: a piece of the image. */
+static void lose_write(struct write_log *log, const struct milestones *at)
+{
+	size_t longest = at->begin;
+
+	for (size_t i = at->begin; i < at->flip; i++)
+		if (log->entries[i].data && log->entries[i].len > log->entries[longest].len)
+			longest = i;
+	log->entries[longest].len = 0;
+	log->entries[longest].data = NULL;
+}
+
+static const struct {
+	const char *name;
+	void (*break_it)(struct write_log *log, const struct milestones *at);
+	const char *noticed;
+} BROKEN[] = {
+	{"the flip comes before the seal", move_flip_before_seal, "half written"},
+	{"nothing is flushed before the flip", drop_all_flushes, "its image is not whole"},
+	{"the seal is not flushed before the flip", drop_last_flush, "half written"},
+	{"a write is lost", lose_write, "its image is not whole"},
+};
+
+static int expect_noticed(struct rig *rig, struct replay *replay, const struct milestones *at,
+	size_t number, struct err *err)
+{
+	CLEANUP(cleanup_free) void *entries = NULL;
+	struct write_log_entry *whole = replay->log.entries;
+	size_t states, len = at->confirm * sizeof(*whole);
+	struct replay broken = *replay;
+	struct err why = {0};
+	int rc;
+
+	if (mem_alloc(len, &entries, err) < 0)
+		return -1;
+	memcpy(entries, whole, len);
+	broken.log.entries = entries;
+	broken.log.count = at->confirm;
+	BROKEN[number].break_it(&broken.log, at);
+	broken.checker = NULL;
+	if (new_checker(rig, &broken, err) < 0)
+		return -1;
+	rc = walk(&broken, &PLAIN, &states, &why);
+	checker_close(&broken.checker);
+	if (rc == 0 || why.code != FAIL_DRIFT || !strstr(why.msg, BROKEN[number].noticed))
+		return err_set(err, FAIL_STATE, "%s: not noticed: %.150s", BROKEN[number].name,
+			rc == 0 ? "" : why.msg);
+	(void)printf("%s: %s: %s\n", rig->device->name, BROKEN[number].name, why.msg);
+	return 0;
+}
+
+int scenario_broken_logs(struct rig *rig, struct err *err)
+{
+	CLEANUP(replay_close) struct replay replay = {.checker = NULL};
+	struct milestones at;
+
+	if (replay_open(rig, &replay, err) < 0 || find_milestones(rig, &replay, &at, err) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_LEN(BROKEN); i++)
+		if (expect_noticed(rig, &replay, &at, i, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* ---- some of the states, booted ---- */
+
+struct cut {
+	const char *what;
+	size_t entries; /* so many reached the disk, */
+	uint64_t sectors; /* the last one only so far; 0: whole */
+	const char *version; /* of the release that runs then */
+};
+
+static int boot_cut(
+	struct rig *rig, const struct replay *replay, const struct cut *cut, struct err *err)
+{
+	rig_cut_power(rig);
+	if (crash_write_image(replay->factory, &replay->log, cut->entries, cut->sectors, rig->disk,
+		    err) < 0 ||
+		rig_power_on(rig, cut->version, err) < 0 ||
+		rig_run(rig, 0, err, "abide verify %s",
+			strcmp(cut->version, "1.0.0") == 0 ? "a" : "b") < 0)
+		return err_wrap(err, "cut %s", cut->what);
+	return 0;
+}
+
+/* What was cut is done again, to its end. */
+static int second_try(struct rig *rig, struct err *err)
+{
+	if (rig_install(rig, "", "release-2", 0, err) < 0 || rig_order_reboot(rig, err) < 0)
+		return -1;
+	return rig_wait_up(rig, "2.0.0", err);
+}
+
+int scenario_cut_states_boot(struct rig *rig, struct err *err)
+{
+	CLEANUP(replay_close) struct replay replay = {.checker = NULL};
+	struct milestones at;
+
+	if (replay_open(rig, &replay, err) < 0 || find_milestones(rig, &replay, &at, err) < 0)
+		return -1;
+	const struct cut cuts[] = {
+		{"in the install", at.begin + (at.flip - at.begin) / 2, 0, "1.0.0"},
+		{"right before the flip", at.flip, 0, "1.0.0"},
+		{"in the flip's write", at.flip + 1, 1, "2.0.0"},
+		{"right after the bootloader counted", at.count + 1, 0, "2.0.0"},
+		{"right before the confirmation", at.confirm, 0, "2.0.0"},
+		{"in the confirmation's write", at.confirm + 1, 1, "2.0.0"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
+		if (boot_cut(rig, &replay, &cuts[i], err) < 0)
+			return -1;
+		if (strcmp(cuts[i].version, "1.0.0") == 0 && second_try(rig, err) < 0)
+			return err_wrap(err, "cut %s, and again", cuts[i].what);
+	}
+	return 0;
+}

@@ -1,0 +1,149 @@
+/*
+ * devices: every virtual device through every scenario, really booted; and the story that the demo
+ * tells, asserted.
+ *
+ *	ABIDE_DEVICE=NAME    only this device (else all of them)
+ *	ABIDE_SCENARIOS=quick  only these scenarios; or replay
+ *	argument             a pattern of test names: '*panic*'
+ *
+ * Each test prints how long it took. What a failed one leaves is in build/qemu/DEVICE/failed.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "qemu/scenario.h"
+#include "qemu/story.h"
+#include "updater/fs.h"
+#include "updater/mem.h"
+
+#define TESTS_MAX 256u
+#define NAME_MAX_ 128u
+
+/* One test: a device, and a chapter or a scenario. */
+struct test {
+	char name[NAME_MAX_];
+	const struct vm_device *device;
+	const struct chapter *chapter;
+	const struct scenario *scenario;
+};
+
+/* The device that is on the bench; another one takes its place. */
+static struct rig rig;
+
+static int take(const struct vm_device *device, struct err *err)
+{
+	const char *build = getenv("ABIDE_BUILD");
+	char out[PATH_MAX];
+
+	if (rig.device == device)
+		return 0;
+	rig_finish(&rig);
+	memset(&rig, 0, sizeof(rig));
+	if (fs_join(build ? build : "build", "qemu", out, sizeof(out), err) < 0)
+		return -1;
+	return rig_init(&rig, device, out, "run-test", NULL, err);
+}
+
+static void run(void **state)
+{
+	const struct test *test = *state;
+	time_t began = time(NULL);
+	struct err err = {0};
+	int rc;
+
+	if (test->scenario && test->scenario->kind == SCENARIO_REPLAY && !test->device->view) {
+		print_message("%s: what decides is not on the disk: see qemu/README.md\n",
+			test->device->name);
+		skip();
+	}
+	rc = take(test->device, &err);
+	if (rc == 0)
+		rc = test->chapter ? test->chapter->tell(&rig, &err)
+				   : test->scenario->run(&rig, &err);
+	if (rc < 0)
+		rig_capture(&rig, strchr(test->name, '/') + 1, &err);
+	print_message("%s: %lld s\n", test->name, (long long)(time(NULL) - began));
+	if (rc < 0)
+		fail_msg("%s", err.msg);
+}
+
+static int stop(void **state)
+{
+	(void)state;
+	rig_finish(&rig);
+	return 0;
+}
+
+static void add(struct test tests[], size_t *count, const struct vm_device *device,
+	const struct chapter *chapter, const struct scenario *scenario)
+{
+	struct test *test = &tests[*count];
+
+	if (*count == TESTS_MAX)
+		abort();
+	test->device = device;
+	test->chapter = chapter;
+	test->scenario = scenario;
+	(void)snprintf(test->name, sizeof(test->name), "%s/%s", device->name,
+		chapter ? chapter->name : scenario->name);
+	++*count;
+}
+
+/* quick goes with the story; replay is for working on what replays. */
+static bool is_wanted(const struct scenario *scenario, const char *set)
+{
+	if (!set || !*set)
+		return true;
+	return scenario->kind == (strcmp(set, "quick") == 0 ? SCENARIO_QUICK : SCENARIO_REPLAY);
+}
+
+static bool has_story(const struct vm_device *device, const char *set)
+{
+	return strcmp(device->name, STORY_DEVICE) == 0 && (!set || strcmp(set, "replay") != 0);
+}
+
+static size_t collect(struct test tests[], const char *only, const char *set)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < VM_DEVICES_LEN; i++) {
+		const struct vm_device *device = &VM_DEVICES[i];
+
+		if (only && strcmp(only, device->name) != 0)
+			continue;
+		for (size_t c = 0; has_story(device, set) && c < STORY_LEN; c++)
+			add(tests, &count, device, &STORY[c], NULL);
+		for (size_t s = 0; s < SCENARIOS_LEN; s++)
+			if (is_wanted(&SCENARIOS[s], set))
+				add(tests, &count, device, NULL, &SCENARIOS[s]);
+	}
+	return count;
+}
+
+int main(int argc, char **argv)
+{
+	static struct CMUnitTest units[TESTS_MAX];
+	static struct test tests[TESTS_MAX];
+	const char *only = getenv("ABIDE_DEVICE"), *set = getenv("ABIDE_SCENARIOS");
+	size_t count = collect(tests, only && *only ? only : NULL, set);
+
+	if (argc > 2 || count == 0) {
+		(void)fprintf(stderr, "usage: [ABIDE_DEVICE=NAME] test_devices [PATTERN]\n");
+		return 2;
+	}
+	if (argc == 2)
+		cmocka_set_test_filter(argv[1]);
+	(void)setvbuf(stdout, NULL, _IOLBF, 0); /* a log to follow */
+	for (size_t i = 0; i < count; i++)
+		units[i] = (struct CMUnitTest){
+			.name = tests[i].name, .test_func = run, .initial_state = &tests[i]};
+	return _cmocka_run_group_tests("devices", units, count, NULL, stop);
+}

@@ -1,0 +1,108 @@
+#include "qemu/write_log.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "updater/fs.h"
+#include "updater/mem.h"
+
+/* Little-endian. The superblock: magic, version, number of entries, sector size. An entry: sector,
+ * number of sectors, flags, length of the mark behind it. */
+#define MAGIC      UINT64_C(0x6a736677736872)
+#define VERSION    1u
+#define ENTRY_LEN  32u
+#define SECTOR_MIN 512u
+#define SECTOR_MAX 4096u
+
+static int map(const char *path, struct write_log *log, struct err *err)
+{
+	CLEANUP(cleanup_fd) int fd = -1;
+	struct stat st;
+	void *p;
+
+	if (fs_open(path, O_RDONLY, 0, &fd, err) < 0)
+		return -1;
+	if (fstat(fd, &st) < 0)
+		return err_errno(err, "'%s'", path);
+	if (st.st_size < (off_t)SECTOR_MIN)
+		return err_set(err, FAIL_UNTRUSTED, "'%s': no superblock", path);
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (p == MAP_FAILED)
+		return err_errno(err, "map '%s'", path);
+	log->map = p;
+	log->map_len = (size_t)st.st_size;
+	return 0;
+}
+
+/* The next entry at *at, which is moved behind it; false: the log ends there. */
+static bool next(
+	const struct write_log *log, uint32_t sector, size_t *at, struct write_log_entry *ret)
+{
+	const uint8_t *head = log->map + *at;
+	uint64_t sectors, mark, data_len;
+
+	if (log->map_len - *at < sector)
+		return false;
+	sectors = le64_get(head + 8);
+	ret->flags = le64_get(head + 16);
+	mark = le64_get(head + 24);
+	*at += sector;
+	if (__builtin_mul_overflow(le64_get(head), (uint64_t)sector, &ret->off) ||
+		__builtin_mul_overflow(sectors, (uint64_t)sector, &ret->len))
+		return false;
+	data_len = ret->flags & WRITE_LOG_DISCARD ? 0 : ret->len;
+	if (log->map_len - *at < data_len)
+		return false;
+	ret->data = data_len ? log->map + *at : NULL;
+	*at += data_len;
+	if (!(ret->flags & WRITE_LOG_MARK))
+		return true;
+	if (log->map_len - *at < mark || log->map_len - *at - mark < sector)
+		return false;
+	*at += (mark + sector - 1) / sector * sector;
+	return true;
+}
+
+static int read_entries(const char *path, struct write_log *log, struct err *err)
+{
+	uint64_t version = le64_get(log->map + 8), count = le64_get(log->map + 16);
+	uint32_t sector = le32_get(log->map + 24);
+	size_t at = sector;
+	void *p = NULL;
+
+	if (le64_get(log->map) != MAGIC || version != VERSION)
+		return err_set(
+			err, FAIL_UNTRUSTED, "'%s': not a write log of version %u", path, VERSION);
+	if (sector < SECTOR_MIN || sector > SECTOR_MAX || count > log->map_len / sector)
+		return err_set(err, FAIL_UNTRUSTED,
+			"'%s': %" PRIu64 " entries, sectors of %" PRIu32 " bytes", path, count,
+			sector);
+	if (mem_alloc((count ? count : 1) * sizeof(*log->entries), &p, err) < 0)
+		return -1;
+	log->entries = p;
+	while (log->count < count && next(log, sector, &at, &log->entries[log->count]))
+		log->count++;
+	return 0;
+}
+
+int write_log_open(const char *path, struct write_log *ret, struct err *err)
+{
+	CLEANUP(write_log_close) struct write_log log = {0};
+
+	if (map(path, &log, err) < 0 || read_entries(path, &log, err) < 0)
+		return -1;
+	*ret = log;
+	log = (struct write_log){0};
+	return 0;
+}
+
+void write_log_close(struct write_log *log)
+{
+	free(log->entries);
+	if (log->map)
+		(void)munmap(log->map, log->map_len); /* cannot fail: it was mapped so */
+	*log = (struct write_log){0};
+}
