@@ -3,29 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "updater/fill.h"
+#include "updater/install_slot.h"
 #include "updater/lock.h"
 #include "updater/log.h"
 #include "updater/mem.h"
 #include "updater/readback.h"
 #include "updater/record.h"
-#include "updater/seeds.h"
-
-/* One install under way. The target's slots are open, exclusively, from the policy's look at them
- * until the end. */
-struct install {
-	struct device *device;
-	const struct install_options *options;
-	struct device_view view;
-	struct artifact artifact;
-	struct bytes header; /* for the slots */
-	struct blockdev *slots[MANIFEST_IMAGES_MAX]; /* by class */
-	struct seeds seeds;
-	struct readback_proof *proofs[MANIFEST_IMAGES_MAX]; /* by class */
-	enum install_phase phase;
-	const char *class; /* at work on */
-	struct install_result result;
-};
 
 static void install_finish(struct install *in)
 {
@@ -60,25 +43,6 @@ static void record(const struct install *in, const char *event, enum device_stat
 	};
 
 	record_entry(in->device->state_dir, &entry, in->options->note, in->options->arg);
-}
-
-static void tell(const struct install *in, enum install_phase phase, uint64_t done, uint64_t total)
-{
-	const struct install_progress progress = {
-		.phase = phase, .class = in->class, .done = done, .total = total};
-
-	if (in->options->progress)
-		in->options->progress(in->options->arg, &progress);
-}
-
-static void on_fill(void *arg, bool checking, uint64_t done, uint64_t total)
-{
-	tell(arg, checking ? INSTALL_CHECK : INSTALL_WRITE, done, total);
-}
-
-static void on_read_back(void *arg, uint64_t done, uint64_t total)
-{
-	tell(arg, INSTALL_READ_BACK, done, total);
 }
 
 /* ---- 1. the artifact: verified, then understood ---- */
@@ -136,114 +100,7 @@ static void judge(struct install *in, struct policy_verdict *ret)
 	policy_judge(in->artifact.manifest, &in->result.artifact, &input, ret);
 }
 
-/* ---- 3. one slot ---- */
-
-static const struct manifest_image *image_of(const struct install *in, size_t class, size_t *ret_i)
-{
-	const struct manifest *manifest = in->artifact.manifest;
-	const struct manifest_image *image =
-		manifest_image(manifest, in->device->classes[class].name);
-
-	if (ret_i)
-		*ret_i = (size_t)(image - manifest->images);
-	return image;
-}
-
-static bool holds_it(const struct install *in, const struct seal *seal)
-{
-	return seal->state != SEAL_NONE && digest_equal(&seal->artifact, &in->result.artifact) &&
-	       strcmp(seal->class, in->class) == 0;
-}
-
-static int make_plan(const struct install *in, size_t class, const struct seal *seal,
-	struct plan_image **ret, struct err *err)
-{
-	CLEANUP(index_free) struct index *old = NULL;
-	CLEANUP(plan_image_free) struct plan_image *plan = NULL;
-	struct plan_seed seed = {0};
-	const struct index *index;
-	size_t i;
-
-	(void)image_of(in, class, &i);
-	index = in->artifact.indexes[i];
-	if (seal->state == SEAL_SEALED)
-		seed.old_index = old = seeds_index(in->device, in->slots[class], seal, in->class);
-	if (seal->state == SEAL_WRITING && holds_it(in, seal))
-		seed.resume = seal->mark + 1; /* a mark of 0 is a beginning, too */
-	if (plan_image_make(index, &seed, &plan, err) < 0 ||
-		seeds_add(&in->seeds, in->device, &in->view, class, index, old, plan, err) < 0)
-		return -1;
-	*ret = steal_ptr(&plan);
-	return 0;
-}
-
-static int read_back(struct install *in, size_t class, struct err *err)
-{
-	const struct readback_watch watch = {
-		.progress = on_read_back, .arg = in, .interrupted = in->options->interrupted};
-
-	/* One from before the slot was written again proves nothing any more. */
-	readback_proof_free(&in->proofs[class]);
-	return readback_run(in->slots[class], in->artifact.trusted, image_of(in, class, NULL),
-		&watch, &in->proofs[class], err);
-}
-
-static void count_bytes(struct install *in, const struct fill *fill)
-{
-	struct plan_totals totals = plan_totals(fill->plan, fill->index);
-
-	in->result.bytes.zero += totals.zero;
-	in->result.bytes.repeat += totals.repeat;
-	in->result.bytes.in_place += totals.in_place;
-	in->result.bytes.seed += totals.seed;
-	in->result.bytes.moved += totals.moved;
-	in->result.bytes.fetch += totals.fetch;
-	in->result.written += fill->written;
-}
-
-static int fill_slot(struct install *in, size_t class, const struct seal *old, struct seal *seal,
-	struct err *err)
-{
-	CLEANUP(plan_image_free) struct plan_image *plan = NULL;
-	size_t i;
-	int result;
-
-	(void)image_of(in, class, &i);
-	if (make_plan(in, class, old, &plan, err) < 0)
-		return -1;
-	struct fill fill = {
-		.slot = in->slots[class],
-		.class = in->class,
-		.index = in->artifact.indexes[i],
-		.plan = plan,
-		.seeds = in->seeds.slots,
-		.carrier = in->artifact.carrier,
-		.seal = seal,
-		.mark_interval = in->options->mark_interval,
-		.progress = on_fill,
-		.arg = in,
-		.interrupted = in->options->interrupted,
-	};
-	result = fill_check(&fill, err) < 0 || fill_write(&fill, err) < 0 ? -1 : 0;
-	count_bytes(in, &fill);
-	return result;
-}
-
-/* From whatever is there to a sealed slot. `old` is the seal it had when the install began. */
-static int bring_slot(struct install *in, size_t class, const struct seal *old, struct seal *seal,
-	struct err *err)
-{
-	in->class = in->device->classes[class].name;
-	if (fill_slot(in, class, old, seal, err) < 0)
-		return -1;
-	/* Power cut anywhere up to the seal: the slot says `writing`; the next install looks at
-	 * what is there, writes what is not right, and comes here again. */
-	if (read_back(in, class, err) < 0)
-		return -1;
-	return readback_seal(in->slots[class], in->proofs[class], &in->header, seal, err);
-}
-
-/* ---- 4. the group ---- */
+/* ---- 3. the group ---- */
 
 /* The builds that failed their trial here: those that any seal of the group knew (a cut may have
  * left them in one only), and the one that lies in the group now if the bootloader calls it bad.
@@ -264,7 +121,7 @@ static void carry_rejected(const struct install *in, struct seal *ret)
 static int seal_writing(
 	struct install *in, size_t class, const struct seal *old, struct seal *ret, struct err *err)
 {
-	const struct manifest_image *image = image_of(in, class, NULL);
+	const struct manifest_image *image = install_image(in, class, NULL);
 	struct seal writing = {
 		.state = SEAL_WRITING,
 		.generation = old->generation,
@@ -274,7 +131,7 @@ static int seal_writing(
 	};
 
 	in->class = in->device->classes[class].name;
-	if (old->state == SEAL_WRITING && holds_it(in, old))
+	if (old->state == SEAL_WRITING && install_holds(in, old))
 		writing.mark = old->mark; /* goes on where it stopped */
 	memcpy(writing.class, image->class, sizeof(writing.class));
 	carry_rejected(in, &writing);
@@ -326,7 +183,7 @@ static int write_group(struct install *in, struct err *err)
 		char name[MANIFEST_CLASS_MAX + 3];
 
 		device_slot_name(in->device, class, in->view.state.target, name, sizeof(name));
-		if (bring_slot(in, class, &old[class], &seals[class], err) < 0)
+		if (install_bring_slot(in, class, &old[class], &seals[class], err) < 0)
 			return err_wrap(err, "slot '%s'", name);
 	}
 	if (carrier_end(in->artifact.carrier, &stats, err) < 0)
@@ -340,7 +197,7 @@ static int prove_group(struct install *in, struct err *err)
 {
 	for (size_t i = 0; i < in->device->class_count; i++) {
 		in->class = in->device->classes[i].name;
-		if (!in->proofs[i] && read_back(in, i, err) < 0)
+		if (!in->proofs[i] && install_read_back(in, i, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -475,7 +332,7 @@ static int plan_write(struct install *in, struct install_plan *plan, struct err 
 		size_t class = (size_t)device_class_find(in->device, name);
 
 		in->class = name;
-		if (make_plan(in, class, &seals[class], &image, err) < 0)
+		if (install_plan_slot(in, class, &seals[class], &image, err) < 0)
 			return -1;
 		plan->totals[k] = plan_totals(image, in->artifact.indexes[k]);
 	}
