@@ -251,12 +251,15 @@ static int pour_chunks(struct pour *pour, uint32_t i, uint32_t *ret_count, struc
  * bytes that it knows less of. */
 static int advance_mark(struct pour *pour, struct err *err)
 {
+	struct fill *fill = pour->fill;
 	uint64_t mark;
 
 	if (writer_flush(pour->writer, &mark, err) < 0)
 		return -1;
-	pour->fill->seal->mark = mark;
-	return seal_write(pour->fill->slot, pour->fill->seal, err);
+	fill->seal->mark = mark;
+	if (seal_write(fill->slot, fill->seal, err) < 0)
+		return -1;
+	return fill->flushed ? fill->flushed(fill->arg, writer_first(pour->writer), mark, err) : 0;
 }
 
 static int pour_all(struct pour *pour, struct err *err)

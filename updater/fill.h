@@ -30,6 +30,9 @@ struct fill {
 	struct carrier *carrier; /* at CLASS.data; used only if something is to be fetched */
 	struct seal *seal; /* `writing`, in force; its mark is advanced */
 	uint64_t mark_interval; /* bytes between two marks; 0: 64 MiB */
+	/* All of the image up to `mark` is flushed, but for its first block, which will be `first`;
+	 * or NULL. */
+	int (*flushed)(void *arg, const uint8_t *first, uint64_t mark, struct err *err);
 	void (*progress)(void *arg, bool checking, uint64_t done, uint64_t total); /* or NULL */
 	void *arg;
 	const volatile sig_atomic_t *interrupted; /* or NULL */

@@ -12,6 +12,7 @@
 
 static void install_finish(struct install *in)
 {
+	readback_free(&in->readback); /* before the slots that it reads */
 	for (size_t i = 0; i < MANIFEST_IMAGES_MAX; i++) {
 		readback_proof_free(&in->proofs[i]);
 		blockdev_close(&in->slots[i]);

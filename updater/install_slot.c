@@ -63,10 +63,22 @@ int install_plan_slot(const struct install *in, size_t class, const struct seal 
 	return 0;
 }
 
+static int on_flushed(void *arg, const uint8_t *first, uint64_t mark, struct err *err)
+{
+	struct install *in = arg;
+
+	return readback_ahead(in->readback, first, mark, err);
+}
+
+static struct readback_watch watch_of(struct install *in)
+{
+	return (struct readback_watch){
+		.progress = on_read_back, .arg = in, .interrupted = in->options->interrupted};
+}
+
 int install_read_back(struct install *in, size_t class, struct err *err)
 {
-	const struct readback_watch watch = {
-		.progress = on_read_back, .arg = in, .interrupted = in->options->interrupted};
+	const struct readback_watch watch = watch_of(in);
 
 	/* One from before the slot was written again proves nothing any more. */
 	readback_proof_free(&in->proofs[class]);
@@ -106,6 +118,7 @@ static int fill_slot(struct install *in, size_t class, const struct seal *old, s
 		.carrier = in->artifact.carrier,
 		.seal = seal,
 		.mark_interval = in->options->mark_interval,
+		.flushed = on_flushed,
 		.progress = on_fill,
 		.arg = in,
 		.interrupted = in->options->interrupted,
@@ -118,12 +131,23 @@ static int fill_slot(struct install *in, size_t class, const struct seal *old, s
 int install_bring_slot(struct install *in, size_t class, const struct seal *old, struct seal *seal,
 	struct err *err)
 {
+	const struct readback_watch watch = watch_of(in);
+	size_t i;
+	const struct manifest_image *image = install_image(in, class, &i);
+
 	in->class = in->device->classes[class].name;
+	readback_free(&in->readback);
+	/* One from before the slot is written again proves nothing any more. */
+	readback_proof_free(&in->proofs[class]);
+	if (readback_new(in->slots[class], in->artifact.trusted, image, in->artifact.indexes[i],
+		    &watch, &in->readback, err) < 0)
+		return -1;
 	if (fill_slot(in, class, old, seal, err) < 0)
 		return -1;
 	/* Power cut anywhere up to the seal: the slot says `writing`; the next install looks at
 	 * what is there, writes what is not right, and comes here again. */
-	if (install_read_back(in, class, err) < 0)
+	if (readback_finish(in->readback, &in->proofs[class], err) < 0)
 		return -1;
+	readback_free(&in->readback);
 	return readback_seal(in->slots[class], in->proofs[class], &in->header, seal, err);
 }

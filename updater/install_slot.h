@@ -26,6 +26,7 @@ struct install {
 	struct bytes header; /* for the slots */
 	struct blockdev *slots[MANIFEST_IMAGES_MAX]; /* by class */
 	struct seeds seeds;
+	struct readback *readback; /* of the slot that is being written */
 	struct readback_proof *proofs[MANIFEST_IMAGES_MAX]; /* by class */
 	enum install_phase phase;
 	const char *class; /* at work on */

@@ -406,6 +406,11 @@ int writer_finish(struct writer *writer, struct err *err)
 	return blockdev_flush(writer->slot, err);
 }
 
+const uint8_t *writer_first(const struct writer *writer)
+{
+	return writer->first;
+}
+
 uint64_t writer_position(const struct writer *writer)
 {
 	return writer->position;

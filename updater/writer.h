@@ -50,6 +50,8 @@ int writer_flush(struct writer *writer, uint64_t *ret_mark, struct err *err);
 /* After the whole image: writes the rest, flushes, writes the first block, flushes. */
 int writer_finish(struct writer *writer, struct err *err);
 
+/* The image's first block, in memory until the end; once something was flushed. */
+const uint8_t *writer_first(const struct writer *writer);
 uint64_t writer_position(const struct writer *writer);
 /* Bytes written into the slot so far, the first block's included; not what it zeroed itself. */
 uint64_t writer_written(const struct writer *writer);
