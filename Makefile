@@ -87,7 +87,9 @@ TESTS := $(patsubst tests/%.c,$(B)/tests/%,\
 	$(foreach name,$(SLOW_TESTS),$(filter tests/test_$(name).c,$(TEST_MAIN_SRC))) \
 	$(filter-out $(SLOW_TESTS:%=tests/test_%.c),$(TEST_MAIN_SRC)))
 TOOLS := $(patsubst tests/tools/%.c,$(B)/tests/tools/%,$(TOOL_SRC))
-BENCH_TOOLS := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(BENCH_SRC))
+# inprocess.c is a carrier for a program of the bench, not a program.
+BENCH_TOOLS := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(filter-out %/inprocess.c,$(BENCH_SRC))) \
+	$(B)/tests/bench/abide-inprocess
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 
 .PHONY: all help clean FORCE
@@ -156,6 +158,11 @@ $(B)/tests/test_%: $(B)/obj/tests/test_%.o $(B)/libtest.a $(B)/libimage.a $(B)/l
 $(B)/tests/tools/%: $(B)/obj/tests/tools/%.o $(B)/libtest.a $(B)/libimage.a $(B)/libabide.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(TEST_LIBS) -o $@
+
+# Its carrier.h comes first, so that the library's is not taken.
+$(B)/tests/bench/abide-inprocess: $(call objects,$(PROGRAM_SRC) tests/bench/inprocess.c) $(B)/libabide.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(DEVICE_LIBS) -lpthread -o $@
 
 $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o
 	@mkdir -p $(@D)
