@@ -14,6 +14,7 @@
 #include "updater/mem.h"
 
 #define REQUEST_MAX 8192
+#define RANGES_MAX  128u
 
 enum flaw {
 	RESET = 1, /* cut the first answer half-way */
@@ -41,46 +42,93 @@ enum flaw {
 	ENDLESS = 4194304, /* more than the range */
 	LATE = 8388608, /* the others of this mode, too */
 	NOT_RANGES = 16777216, /* 416 */
+	ONE_LESS = 33554432, /* Content-Length */
+	LAST = 67108864, /* of Content-Range */
 };
 
-static const struct {
+/* What is done with several ranges. */
+enum parts {
+	PARTS_NONE, /* only the first is served */
+	PARTS_GOOD,
+	PARTS_WHOLE,
+	PARTS_REFUSED,
+	PARTS_SWAPPED,
+	PARTS_JOINED,
+	PARTS_FEWER,
+	PARTS_MORE,
+	PARTS_WRONG,
+	PARTS_TOTAL,
+	PARTS_CHANGED,
+	PARTS_MALFORMED,
+	PARTS_ENDLESS,
+	PARTS_ENCODED,
+	PARTS_CUT,
+	PARTS_EMPTY,
+};
+
+static const struct mode {
 	const char *name;
 	unsigned int flaws;
+	enum parts parts;
 } MODES[] = {
-	{"good", 0},
-	{"reset-once", RESET},
-	{"reset-always", ALWAYS},
-	{"reset-no-ranges", RESET | NO_RANGES},
-	{"reset-refused", RESET | NO_RANGES | REFUSED},
-	{"reset-changed", RESET | CHANGED},
-	{"reset-wrong", RESET | WRONG},
-	{"reset-busy", RESET | BUSY},
-	{"short", SHORT | NO_RANGES},
-	{"longer", LONGER},
-	{"drip", DRIP},
-	{"hang", HANG},
-	{"hang-body", HANG_BODY | NO_RANGES},
-	{"hang-once", HANG_BODY | ONCE},
-	{"encoded", ENCODED},
-	{"garbage", GARBAGE},
-	{"redirect", REDIRECT},
-	{"chunked", CHUNKED | NO_RANGES},
-	{"chunked-cut", CHUNKED | CUT | NO_RANGES},
-	{"close", CLOSE | NO_RANGES},
-	{"range", EXACT},
-	{"range-wrong", EXACT | LATE | WRONG},
-	{"range-whole", EXACT | WHOLE},
-	{"range-changed", EXACT | CHANGED},
-	{"range-parts", EXACT | PARTS},
-	{"range-endless", EXACT | ENDLESS},
-	{"range-encoded", EXACT | LATE | ENCODED},
-	{"range-refused", EXACT | NOT_RANGES},
+	{"good", 0, PARTS_NONE},
+	{"reset-once", RESET, PARTS_NONE},
+	{"reset-always", ALWAYS, PARTS_NONE},
+	{"reset-no-ranges", RESET | NO_RANGES, PARTS_NONE},
+	{"reset-refused", RESET | NO_RANGES | REFUSED, PARTS_NONE},
+	{"reset-changed", RESET | CHANGED, PARTS_NONE},
+	{"reset-wrong", RESET | WRONG, PARTS_NONE},
+	{"reset-busy", RESET | BUSY, PARTS_NONE},
+	{"short", SHORT | NO_RANGES, PARTS_NONE},
+	{"longer", LONGER, PARTS_NONE},
+	{"drip", DRIP, PARTS_NONE},
+	{"hang", HANG, PARTS_NONE},
+	{"hang-body", HANG_BODY | NO_RANGES, PARTS_NONE},
+	{"hang-once", HANG_BODY | ONCE, PARTS_NONE},
+	{"encoded", ENCODED, PARTS_NONE},
+	{"garbage", GARBAGE, PARTS_NONE},
+	{"redirect", REDIRECT, PARTS_NONE},
+	{"chunked", CHUNKED | NO_RANGES, PARTS_NONE},
+	{"chunked-cut", CHUNKED | CUT | NO_RANGES, PARTS_NONE},
+	{"close", CLOSE | NO_RANGES, PARTS_NONE},
+	{"range", EXACT, PARTS_NONE},
+	{"range-wrong", EXACT | LATE | WRONG, PARTS_NONE},
+	{"range-whole", EXACT | WHOLE, PARTS_NONE},
+	{"range-changed", EXACT | CHANGED, PARTS_NONE},
+	{"range-parts", EXACT | PARTS, PARTS_NONE},
+	{"range-endless", EXACT | ENDLESS, PARTS_NONE},
+	{"range-encoded", EXACT | LATE | ENCODED, PARTS_NONE},
+	{"range-refused", EXACT | NOT_RANGES, PARTS_NONE},
+	{"range-short", EXACT | LATE | ONE_LESS, PARTS_NONE},
+	{"range-late", EXACT | LATE | LAST, PARTS_NONE},
+	{"parts", EXACT, PARTS_GOOD},
+	{"parts-whole", EXACT, PARTS_WHOLE},
+	{"parts-refused", EXACT, PARTS_REFUSED},
+	{"parts-swapped", EXACT, PARTS_SWAPPED},
+	{"parts-joined", EXACT, PARTS_JOINED},
+	{"parts-fewer", EXACT, PARTS_FEWER},
+	{"parts-more", EXACT, PARTS_MORE},
+	{"parts-wrong", EXACT, PARTS_WRONG},
+	{"parts-total", EXACT, PARTS_TOTAL},
+	{"parts-changed", EXACT, PARTS_CHANGED},
+	{"parts-malformed", EXACT, PARTS_MALFORMED},
+	{"parts-endless", EXACT, PARTS_ENDLESS},
+	{"parts-encoded", EXACT, PARTS_ENCODED},
+	{"parts-cut", EXACT, PARTS_CUT},
+	{"parts-empty", EXACT, PARTS_EMPTY},
+};
+
+struct range {
+	size_t start;
+	size_t end; /* exclusive */
 };
 
 struct request {
 	bool ranged;
 	size_t start;
 	size_t end; /* exclusive; 0: not said */
+	struct range ranges[RANGES_MAX]; /* where there are several */
+	size_t count;
 	char if_range[64];
 };
 
@@ -106,6 +154,23 @@ static bool send_bytes(int fd, const void *data, size_t len)
 	return true;
 }
 
+static void read_ranges(const char *text, struct request *ret)
+{
+	char *end = NULL;
+
+	while (ret->count < RANGES_MAX) {
+		struct range *range = &ret->ranges[ret->count++];
+
+		range->start = strtoul(text, &end, 10);
+		if (end[0] != '-')
+			break;
+		range->end = strtoul(end + 1, &end, 10) + 1;
+		if (end[0] != ',')
+			break;
+		text = end + 1;
+	}
+}
+
 static bool read_request(int fd, struct request *ret)
 {
 	char text[REQUEST_MAX + 1] = "";
@@ -128,6 +193,7 @@ static bool read_request(int fd, struct request *ret)
 
 		ret->start = strtoul(field + strlen("\r\nRange: bytes="), &dash, 10);
 		ret->end = dash[0] == '-' && dash[1] != '\r' ? strtoul(dash + 1, NULL, 10) + 1 : 0;
+		read_ranges(field + strlen("\r\nRange: bytes="), ret);
 	}
 	field = strstr(text, "\r\nIf-Range: ");
 	if (field)
@@ -204,6 +270,77 @@ static void send_body(
 	}
 }
 
+/* ---- several ranges ---- */
+
+static void spoil_ranges(enum parts parts, struct request *request)
+{
+	struct range first = request->ranges[0];
+
+	if (parts == PARTS_SWAPPED) {
+		request->ranges[0] = request->ranges[1];
+		request->ranges[1] = first;
+	} else if (parts == PARTS_JOINED) {
+		request->ranges[0].end = request->ranges[1].end;
+		request->count--;
+		memmove(request->ranges + 1, request->ranges + 2,
+			(request->count - 1) * sizeof(request->ranges[0]));
+	} else if (parts == PARTS_FEWER) {
+		request->count--;
+	} else if (parts == PARTS_MORE && request->count < RANGES_MAX) {
+		request->ranges[request->count] = request->ranges[request->count - 1];
+		request->count++;
+	} else if (parts == PARTS_WRONG) {
+		request->ranges[1].start++;
+	}
+}
+
+static bool send_part(
+	const struct bad_server *server, enum parts parts, const struct range *range, int fd)
+{
+	const char *boundary = parts == PARTS_MALFORMED ? "other" : "part";
+	size_t len = range->end - range->start;
+	char head[256];
+
+	(void)snprintf(head, sizeof(head),
+		"\r\n--%s\r\nContent-Type: a/b\r\n%sContent-Range: bytes %zu-%zu/%zu\r\n\r\n",
+		boundary, parts == PARTS_ENCODED ? "Content-Encoding: gzip\r\n" : "", range->start,
+		range->end - 1, server->len + (parts == PARTS_TOTAL));
+	if (!send_bytes(fd, head, strlen(head)))
+		return false;
+	return send_bytes(fd, server->data + range->start, parts == PARTS_CUT ? len / 2 : len);
+}
+
+/* Without a length: the connection's end is the body's. */
+static void answer_parts(
+	const struct bad_server *server, enum parts parts, struct request *request, int fd)
+{
+	static const char ANSWER_416[] = "HTTP/1.1 416 No\r\nContent-Length: 0\r\n\r\n";
+	char head[256];
+
+	if (parts == PARTS_REFUSED) {
+		(void)send_bytes(fd, ANSWER_416, strlen(ANSWER_416));
+		return;
+	}
+	(void)snprintf(head, sizeof(head),
+		"HTTP/1.1 206 Partial Content\r\nETag: %s\r\nConnection: close\r\n"
+		"Content-Type: multipart/byteranges; boundary=part\r\n\r\n",
+		parts == PARTS_CHANGED ? "\"two\"" : "\"one\"");
+	if (!send_bytes(fd, head, strlen(head)) || parts == PARTS_EMPTY)
+		return;
+	spoil_ranges(parts, request);
+	for (size_t i = 0; i < request->count; i++) {
+		if (!send_part(server, parts, &request->ranges[i], fd))
+			return;
+		if (parts == PARTS_CUT) {
+			reset(fd);
+			return;
+		}
+	}
+	(void)send_bytes(fd, "\r\n--part--\r\n", 12);
+	while (parts == PARTS_ENDLESS && send_bytes(fd, "more", 4))
+		;
+}
+
 /* As asked, in the second answer with the flaw of the mode. */
 static void answer_exactly(const struct bad_server *server, unsigned int flaws, unsigned int number,
 	const struct request *request, int fd)
@@ -221,19 +358,21 @@ static void answer_exactly(const struct bad_server *server, unsigned int flaws, 
 		end = server->len;
 	if (!whole && !(now & PARTS))
 		(void)snprintf(range, sizeof(range), "Content-Range: bytes %zu-%zu/%zu\r\n",
-			start + (now & WRONG ? 1 : 0), end - 1, server->len);
+			start + (now & WRONG ? 1 : 0), end - (now & LAST ? 2 : 1), server->len);
 	(void)snprintf(head, sizeof(head),
 		"HTTP/1.1 %s\r\nETag: %s\r\nConnection: close\r\nContent-Length: %zu\r\n%s%s%s\r\n",
 		whole ? "200 OK" : "206 Partial Content", now & CHANGED ? "\"two\"" : "\"one\"",
-		end - start, range,
+		end - start - (now & ONE_LESS ? 1 : 0), range,
 		now & PARTS ? "Content-Type: multipart/byteranges; boundary=x\r\n" : "",
 		now & ENCODED ? "Content-Encoding: gzip\r\n" : "");
 	if (send_bytes(fd, head, strlen(head)))
 		(void)send_bytes(fd, server->data + start, end - start);
 }
 
-static void answer(const struct bad_server *server, unsigned int flaws, unsigned int number, int fd)
+static void answer(const struct bad_server *server, const struct mode *mode, unsigned int number,
+	int fd, bool *spoilt)
 {
+	unsigned int flaws = mode->flaws;
 	const char *etag = number > 1 && flaws & CHANGED ? "\"two\"" : "\"one\"";
 	bool first = number == 1;
 	struct request request;
@@ -248,6 +387,15 @@ static void answer(const struct bad_server *server, unsigned int flaws, unsigned
 			"HTTP/1.1 416 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", 57);
 		return;
 	}
+	if (request.count > 1 && mode->parts != PARTS_NONE && mode->parts != PARTS_WHOLE) {
+		bool good = mode->parts == PARTS_CUT && *spoilt;
+
+		*spoilt = true;
+		answer_parts(server, good ? PARTS_GOOD : mode->parts, &request, fd);
+		return;
+	}
+	if (request.count > 1 && mode->parts == PARTS_WHOLE)
+		flaws |= WHOLE;
 	if (flaws & EXACT) {
 		answer_exactly(server, flaws, number, &request, fd);
 		return;
@@ -311,6 +459,7 @@ int bad_server_listen(unsigned int *ret_port)
 void bad_server_run(const struct bad_server *server, int fd)
 {
 	size_t mode = 0;
+	bool spoilt = false;
 
 	while (mode < ARRAY_LEN(MODES) && strcmp(MODES[mode].name, server->mode) != 0)
 		mode++;
@@ -321,7 +470,7 @@ void bad_server_run(const struct bad_server *server, int fd)
 
 		if (connection < 0)
 			continue;
-		answer(server, MODES[mode].flaws, number, connection);
+		answer(server, &MODES[mode], number, connection, &spoilt);
 		(void)close(connection);
 	}
 }

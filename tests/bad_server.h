@@ -39,6 +39,23 @@
  *	range-endless    ... to the end of the file
  *	range-encoded    ... with Content-Encoding: gzip
  *	range-refused    answers 416 to every range
+ *	range-short      announces fewer bytes than its Content-Range has
+ *	range-late       as range, but the last byte of Content-Range is another one
+ *	parts            as range, and several ranges as multipart/byteranges
+ *	parts-whole      ... 200 and the whole file to several
+ *	parts-refused    ... 416
+ *	parts-swapped    ... the first two in the other order
+ *	parts-joined     ... as one, with what is between them
+ *	parts-fewer      ... without the last one
+ *	parts-more       ... one twice
+ *	parts-wrong      ... one that begins a byte later
+ *	parts-total      ... of a file of another length
+ *	parts-changed    ... of another file (ETag)
+ *	parts-malformed  ... with another boundary than announced
+ *	parts-endless    ... with something behind the last boundary
+ *	parts-encoded    ... with Content-Encoding: gzip in a part
+ *	parts-cut        ... once cut by a reset in the middle of the first part
+ *	parts-empty      ... closed behind the header
  */
 struct bad_server {
 	const char *mode;

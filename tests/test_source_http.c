@@ -27,6 +27,7 @@ struct fixture {
 	pid_t server;
 	unsigned int port;
 	unsigned int notes;
+	unsigned int fallbacks;
 	unsigned int alive;
 	struct source_options options;
 	struct err err;
@@ -37,8 +38,12 @@ static struct fixture f;
 static void on_note(void *arg, const char *text)
 {
 	(void)arg;
-	if (strstr(text, "takes no ranges") || strstr(text, "one by one"))
+	if (strstr(text, "takes no ranges"))
 		return;
+	if (strstr(text, "one by one")) {
+		f.fallbacks++;
+		return;
+	}
 	assert_non_null(strstr(text, "connection lost at"));
 	f.notes++;
 }
@@ -74,6 +79,7 @@ static int setup(void **state)
 	(void)state;
 	f.server = -1;
 	f.notes = 0;
+	f.fallbacks = 0;
 	f.alive = 0;
 	f.got_len = 0;
 	f.err = (struct err){0};
@@ -432,6 +438,8 @@ static void test_source_http__lies_about_ranges(void **state)
 		{"range-changed", "changed on the server"},
 		{"range-parts", "several parts"},
 		{"range-endless", "another range"},
+		{"range-short", "another range"},
+		{"range-late", "another range"},
 		{"range-encoded", "Content-Encoding"},
 	};
 	uint64_t fetched = 0;
@@ -441,6 +449,129 @@ static void test_source_http__lies_about_ranges(void **state)
 		f.got_len = 0;
 		f.err = (struct err){0};
 		assert_int_equal(fetch_parts(LIES[i].mode, &fetched), -1);
+		assert_int_equal(f.err.code, FAIL_NETWORK);
+		if (!strstr(f.err.msg, LIES[i].text))
+			fail_msg("%s: %s", LIES[i].mode, f.err.msg);
+	}
+}
+
+/* ---- several ranges at once ---- */
+
+/* Every fourth 20000 bytes of the file, but not the first. */
+static bool next_striped(void *arg, uint64_t from, uint64_t gap, struct source_range *ret)
+{
+	uint64_t stripe = from / 80000;
+
+	(void)arg;
+	assert_true(gap >= 1);
+	ret->start = stripe * 80000 + 60000;
+	if (ret->start < from)
+		ret->start = from;
+	ret->end = gap > 60000 ? FILE_LEN / 80000 * 80000 : stripe * 80000 + 80000;
+	return ret->start < FILE_LEN / 80000 * 80000;
+}
+
+static int read_exactly(struct source *source, uint64_t at, size_t len)
+{
+	for (size_t n = 0; len > 0; at += n, len -= n) {
+		if (source_read(source, f.got, len, &n, &f.err) < 0)
+			return -1;
+		assert_true(n > 0 && n <= len);
+		assert_memory_equal(f.got, f.data + at, n);
+	}
+	return 0;
+}
+
+static int fetch_stripes(const char *mode, uint64_t *ret_fetched)
+{
+	struct source_wants wants = {next_striped, NULL};
+	struct source *source;
+	uint64_t at = 1000;
+	int status;
+
+	start_server(mode, "/");
+	source = open_source();
+	source_expect(source, at);
+	status = read_exactly(source, 0, at);
+	source_want(source, &wants);
+	for (uint64_t stripe = 60000; status == 0 && stripe + 20000 <= FILE_LEN; stripe += 80000) {
+		uint64_t skipped = 0;
+
+		status = source_skip(source, stripe - at, &skipped, &f.err);
+		if (status == 0)
+			status = read_exactly(
+				source, at + skipped, (size_t)(stripe + 20000 - at - skipped));
+		at = stripe + 20000;
+	}
+	*ret_fetched = source->fetched;
+	source_free(&source);
+	stop_server();
+	return status;
+}
+
+#define STRIPES (FILE_LEN / 80000 * 20000)
+
+static void test_source_http__several_ranges_in_one_request(void **state)
+{
+	uint64_t fetched = 0;
+
+	(void)state;
+	if (fetch_stripes("parts", &fetched) < 0)
+		fail_msg("%s", f.err.msg);
+	assert_true(fetched >= STRIPES && fetched < STRIPES + STRIPES / 50);
+	assert_int_equal(f.notes, 0);
+	assert_int_equal(f.fallbacks, 0);
+}
+
+static void test_source_http__parts_that_are_cut_off_go_on(void **state)
+{
+	uint64_t fetched = 0;
+
+	(void)state;
+	if (fetch_stripes("parts-cut", &fetched) < 0)
+		fail_msg("%s", f.err.msg);
+	assert_true(fetched < STRIPES + STRIPES / 20);
+	assert_int_equal(f.notes, 1);
+	assert_int_equal(f.fallbacks, 0);
+}
+
+/* What a server may do by the book, or does by mistake: then one range after the other. */
+static void test_source_http__other_parts_than_asked_for(void **state)
+{
+	static const char *const MODES[] = {"range", "parts-whole", "parts-refused",
+		"parts-swapped", "parts-joined", "parts-fewer", "parts-more", "parts-wrong",
+		"parts-empty"};
+	uint64_t fetched = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(MODES) / sizeof(MODES[0]); i++) {
+		f.fallbacks = 0;
+		if (fetch_stripes(MODES[i], &fetched) < 0)
+			fail_msg("%s: %s", MODES[i], f.err.msg);
+		assert_int_equal(f.fallbacks, 1);
+		/* A gap of 60000 bytes is taken along now. */
+		assert_true(fetched < FILE_LEN + FILE_LEN / 4);
+	}
+}
+
+static void test_source_http__lies_about_parts(void **state)
+{
+	static const struct {
+		const char *mode;
+		const char *text;
+	} LIES[] = {
+		{"parts-total", "multipart answer is malformed"},
+		{"parts-malformed", "multipart answer is malformed"},
+		{"parts-endless", "multipart answer is malformed"},
+		{"parts-encoded", "multipart answer is malformed"},
+		{"parts-changed", "changed on the server"},
+	};
+	uint64_t fetched = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(LIES) / sizeof(LIES[0]); i++) {
+		f.err = (struct err){0};
+		assert_int_equal(fetch_stripes(LIES[i].mode, &fetched), -1);
 		assert_int_equal(f.err.code, FAIL_NETWORK);
 		if (!strstr(f.err.msg, LIES[i].text))
 			fail_msg("%s: %s", LIES[i].mode, f.err.msg);
@@ -499,6 +630,10 @@ int main(void)
 		TEST(test_source_http__skips_only_where_ranges_are_taken),
 		TEST(test_source_http__ranges_that_are_expected),
 		TEST(test_source_http__lies_about_ranges),
+		TEST(test_source_http__several_ranges_in_one_request),
+		TEST(test_source_http__parts_that_are_cut_off_go_on),
+		TEST(test_source_http__other_parts_than_asked_for),
+		TEST(test_source_http__lies_about_parts),
 		TEST(test_source_http__url_is_shown_without_secrets),
 	};
 
