@@ -331,14 +331,15 @@ static void answer_parts(
 	for (size_t i = 0; i < request->count; i++) {
 		if (!send_part(server, parts, &request->ranges[i], fd))
 			return;
+		while (parts == PARTS_ENDLESS)
+			if (!send_bytes(fd, "more", 4))
+				return;
 		if (parts == PARTS_CUT) {
 			reset(fd);
 			return;
 		}
 	}
 	(void)send_bytes(fd, "\r\n--part--\r\n", 12);
-	while (parts == PARTS_ENDLESS && send_bytes(fd, "more", 4))
-		;
 }
 
 /* As asked, in the second answer with the flaw of the mode. */

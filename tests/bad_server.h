@@ -52,7 +52,7 @@
  *	parts-total      ... of a file of another length
  *	parts-changed    ... of another file (ETag)
  *	parts-malformed  ... with another boundary than announced
- *	parts-endless    ... with something behind the last boundary
+ *	parts-endless    ... the first of which does not end
  *	parts-encoded    ... with Content-Encoding: gzip in a part
  *	parts-cut        ... once cut by a reset in the middle of the first part
  *	parts-empty      ... closed behind the header

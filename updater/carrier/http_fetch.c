@@ -5,18 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include "updater/carrier/http_lane.h"
+#include "updater/carrier/http_patience.h"
 
-#define LANES          4u
-#define ON_ITS_WAY     (1u << 20) /* bytes: as long as there are fewer, more is asked for */
-#define SLICE_MS       250
-#define LINGER_MS      1000
-#define PROGRESS_MIN   (1u << 20) /* bytes after which retries count anew */
-#define BACKOFF_MS     250 /* doubled each time */
-#define BACKOFF_MAX_MS 30000
-#define REDIRECTS_MAX  5u
+#define LANES         4u
+#define ON_ITS_WAY    (1u << 20) /* bytes: as long as there are fewer, more is asked for */
+#define SLICE_MS      250
+#define LINGER_MS     1000
+#define REDIRECTS_MAX 5u
 
 enum several {
 	SEVERAL_UNKNOWN, /* ranges at once: not tried yet */
@@ -37,19 +34,8 @@ struct http_fetch {
 	size_t lanes_max; /* the server takes no more at a time */
 	enum several several;
 	bool gave_up;
-	unsigned int attempts;
-	uint64_t gained; /* bytes since they began to count */
-	int64_t window_ms; /* waited in this window of stall_timeout, for the rate */
-	uint64_t window_bytes;
+	struct http_patience patience;
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail for this clock */
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 __attribute__((format(printf, 3, 4))) static int fail(
 	const struct http_fetch *fetch, struct err *err, const char *fmt, ...)
@@ -115,52 +101,20 @@ static int start(struct http_fetch *fetch, struct http_lane *lane, struct err *e
 
 /* ---- going on after a loss ---- */
 
-static void back_off(const struct http_fetch *fetch)
-{
-	int64_t delay = BACKOFF_MS;
-	int64_t until;
-
-	for (unsigned int i = 1; i < fetch->attempts && delay < BACKOFF_MAX_MS; i++)
-		delay *= 2;
-	until = now_ms() + (delay < BACKOFF_MAX_MS ? delay : BACKOFF_MAX_MS);
-	for (int64_t now = now_ms(); now < until; now = now_ms()) {
-		int64_t left = until - now < SLICE_MS ? until - now : SLICE_MS;
-		struct timespec slice = {.tv_nsec = (long)left * 1000000};
-
-		alive(fetch);
-		(void)nanosleep(&slice, NULL); /* a shorter one is fine */
-	}
-}
-
-static void where(
-	const struct http_fetch *fetch, const struct http_lane *lane, char *ret, size_t cap)
-{
-	if (fetch->file.has_total)
-		(void)snprintf(ret, cap, "%llu of %llu bytes", (unsigned long long)lane->in_at,
-			(unsigned long long)fetch->file.total);
-	else
-		(void)snprintf(ret, cap, "%llu bytes", (unsigned long long)lane->in_at);
-}
-
 static int retry(
 	struct http_fetch *fetch, struct http_lane *lane, const char *reason, struct err *err)
 {
 	char at[64];
 	char text[400];
 
-	where(fetch, lane, at, sizeof(at));
-	if (fetch->gained >= PROGRESS_MIN) {
-		fetch->attempts = 0;
-		fetch->gained = 0;
-	}
-	if (fetch->attempts == fetch->options.retries)
+	http_lane_where(lane, &fetch->file, at, sizeof(at));
+	if (!http_patience_retry(&fetch->patience))
 		return fail(fetch, err, "connection lost at %s (%s); gave up after %u retries", at,
 			reason, fetch->options.retries);
-	fetch->attempts++;
 	(void)snprintf(text, sizeof(text), "connection lost at %s (%s), resuming (%u of %u)", at,
-		reason, fetch->attempts, fetch->options.retries);
+		reason, fetch->patience.attempts, fetch->options.retries);
 	note(fetch, text);
-	back_off(fetch);
+	http_patience_back_off(&fetch->patience);
 	return start(fetch, lane, err);
 }
 
@@ -180,7 +134,7 @@ static int lose(
 
 	if (!fetch->file.begun)
 		return fail(fetch, err, "%s", reason);
-	where(fetch, lane, at, sizeof(at));
+	http_lane_where(lane, &fetch->file, at, sizeof(at));
 	if (fetch->file.first.refuses_ranges)
 		return fail(fetch, err,
 			"connection lost at %s (%s), and the server does not take ranges", at,
@@ -330,23 +284,15 @@ static int check_silence(struct http_fetch *fetch, struct http_lane *lane, struc
 	return lose(fetch, lane, reason, err);
 }
 
-/* A slow drip may go on for days. */
 static int check_rate(struct http_fetch *fetch, int64_t waited, struct err *err)
 {
-	unsigned int seconds = fetch->options.stall_timeout;
-	uint64_t bytes = fetch->window_bytes;
+	uint64_t bytes = 0;
 
-	fetch->window_ms += waited;
-	if (fetch->window_ms < (int64_t)seconds * 1000)
-		return 0;
-	fetch->window_ms = 0;
-	fetch->window_bytes = 0;
-	/* None at all is silence, which a new connection may cure. */
-	if (bytes == 0 || bytes >= (uint64_t)seconds * fetch->options.min_rate)
+	if (!http_patience_too_slow(&fetch->patience, waited, &bytes))
 		return 0;
 	return fail(fetch, err,
 		"the server is too slow: %llu bytes in %u seconds, expected at least %u a second",
-		(unsigned long long)bytes, seconds, fetch->options.min_rate);
+		(unsigned long long)bytes, fetch->options.stall_timeout, fetch->options.min_rate);
 }
 
 static int count(struct http_fetch *fetch, struct http_lane *lane, int64_t waited, struct err *err)
@@ -355,8 +301,7 @@ static int count(struct http_fetch *fetch, struct http_lane *lane, int64_t waite
 	bool good = http_lane_update(lane, &fetch->file, &fresh);
 
 	fetch->base->fetched += fresh;
-	fetch->window_bytes += fresh;
-	fetch->gained += fresh;
+	http_patience_gain(&fetch->patience, fresh);
 	if (fresh)
 		alive(fetch);
 	/* A lane that is full waits for us. */
@@ -405,7 +350,7 @@ static bool is_over(const struct http_lane *lane)
 
 int http_fetch_pump(struct http_fetch *fetch, struct err *err)
 {
-	int64_t before = now_ms();
+	int64_t before = http_now_ms();
 	int64_t waited;
 
 	if (fetch->used > 0 && lane_at(fetch, 0)->parked &&
@@ -413,7 +358,7 @@ int http_fetch_pump(struct http_fetch *fetch, struct err *err)
 		return -1;
 	if (http_pool_pump(fetch->pool, SLICE_MS, err) < 0)
 		return err_wrap(err, "'%s'", fetch->display);
-	waited = now_ms() - before;
+	waited = http_now_ms() - before;
 	for (size_t i = 0; i < fetch->used && !fetch->gave_up; i++)
 		if (step(fetch, lane_at(fetch, i), waited, err) < 0)
 			return -1;
@@ -491,28 +436,14 @@ bool http_fetch_next(const struct http_fetch *fetch, struct source_range *ret)
 	return false;
 }
 
-/* Bytes of the range that is handed out which came in: those of an answer that is not judged yet are
- * not among them. */
 size_t http_fetch_ready(const struct http_fetch *fetch)
 {
-	const struct http_lane *lane = first_lane(fetch);
-
-	if (fetch->used == 0 || http_lane_handed_out(lane))
-		return 0;
-	if (lane->in == lane->out)
-		return (size_t)(lane->in_at - lane->out_at); /* in the buffer: it fits */
-	return (size_t)(http_lane_end(lane, &fetch->file, lane->out) - lane->out_at);
+	return fetch->used ? http_lane_ready(first_lane(fetch), &fetch->file) : 0;
 }
 
 uint64_t http_fetch_missing(const struct http_fetch *fetch)
 {
-	const struct http_lane *lane = first_lane(fetch);
-	uint64_t end;
-
-	if (fetch->used == 0 || lane->in != lane->out || http_lane_complete(lane))
-		return 0;
-	end = http_lane_end(lane, &fetch->file, lane->in);
-	return end == HTTP_OPEN ? HTTP_OPEN : end - lane->in_at;
+	return fetch->used ? http_lane_missing(first_lane(fetch), &fetch->file) : 0;
 }
 
 static void handed_out(struct http_fetch *fetch, size_t len)
@@ -531,19 +462,8 @@ size_t http_fetch_take(struct http_fetch *fetch, void *buf, size_t cap)
 
 	if (n == 0)
 		return 0;
-	n = http_transfer_take(lane_at(fetch, 0)->transfer, buf, n);
-	handed_out(fetch, n);
-	return n;
-}
-
-size_t http_fetch_drop(struct http_fetch *fetch, size_t len)
-{
-	size_t ready = http_fetch_ready(fetch);
-	size_t n = ready < len ? ready : len;
-
-	if (n == 0)
-		return 0;
-	n = http_transfer_drop(lane_at(fetch, 0)->transfer, n);
+	n = buf ? http_transfer_take(lane_at(fetch, 0)->transfer, buf, n)
+		: http_transfer_drop(lane_at(fetch, 0)->transfer, n);
 	handed_out(fetch, n);
 	return n;
 }
@@ -576,6 +496,7 @@ int http_fetch_new(const char *url, const char *display, const struct source_opt
 	fetch->url = url;
 	fetch->display = display;
 	fetch->lanes_max = LANES;
+	fetch->patience.options = &fetch->options;
 	if (http_pool_new(&fetch->pool, err) < 0) {
 		http_fetch_free(&fetch);
 		return -1;

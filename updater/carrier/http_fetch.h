@@ -57,9 +57,8 @@ bool http_fetch_next(const struct http_fetch *fetch, struct source_range *ret);
 size_t http_fetch_ready(const struct http_fetch *fetch);
 /* How many of them are still to come. */
 uint64_t http_fetch_missing(const struct http_fetch *fetch);
-/* At most cap bytes, of one range. */
+/* At most cap bytes, of one range; says how many. buf NULL: drops them. */
 size_t http_fetch_take(struct http_fetch *fetch, void *buf, size_t cap);
-size_t http_fetch_drop(struct http_fetch *fetch, size_t len);
 /* Forgets all that was asked for. */
 void http_fetch_reset(struct http_fetch *fetch);
 /* Nothing more will come of what was asked for: several ranges were too many. To be reset, and asked

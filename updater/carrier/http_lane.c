@@ -1,5 +1,7 @@
 #include "updater/carrier/http_lane.h"
 
+#include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 void http_lane_assign(struct http_lane *lane, const struct source_range *ranges, size_t count)
@@ -13,6 +15,7 @@ void http_lane_assign(struct http_lane *lane, const struct source_range *ranges,
 
 struct http_question http_lane_question(struct http_lane *lane)
 {
+	assert(lane->in < lane->count);
 	/* What came in of this one is not asked for again. */
 	lane->ranges[lane->in].start = lane->in_at;
 	return (struct http_question){
@@ -101,4 +104,33 @@ uint64_t http_lane_left(const struct http_lane *lane, const struct http_file *fi
 void http_lane_hand_out(struct http_lane *lane, const struct http_file *file, size_t len)
 {
 	(void)advance(lane, file, &lane->out, &lane->out_at, len); /* it was there */
+}
+
+size_t http_lane_ready(const struct http_lane *lane, const struct http_file *file)
+{
+	if (http_lane_handed_out(lane))
+		return 0;
+	if (lane->in == lane->out)
+		return (size_t)(lane->in_at - lane->out_at); /* in the buffer: it fits */
+	return (size_t)(http_lane_end(lane, file, lane->out) - lane->out_at);
+}
+
+uint64_t http_lane_missing(const struct http_lane *lane, const struct http_file *file)
+{
+	uint64_t end;
+
+	if (lane->in != lane->out || http_lane_complete(lane))
+		return 0;
+	end = http_lane_end(lane, file, lane->in);
+	return end == HTTP_OPEN ? HTTP_OPEN : end - lane->in_at;
+}
+
+void http_lane_where(
+	const struct http_lane *lane, const struct http_file *file, char *ret, size_t cap)
+{
+	if (file->has_total)
+		(void)snprintf(ret, cap, "%llu of %llu bytes", (unsigned long long)lane->in_at,
+			(unsigned long long)file->total);
+	else
+		(void)snprintf(ret, cap, "%llu bytes", (unsigned long long)lane->in_at);
 }

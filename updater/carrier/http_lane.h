@@ -41,6 +41,13 @@ bool http_lane_complete(const struct http_lane *lane);
 void http_lane_close(struct http_lane *lane);
 /* Bytes that are still to come; HTTP_OPEN if nobody knows. */
 uint64_t http_lane_left(const struct http_lane *lane, const struct http_file *file);
+/* Of the range that is handed out: bytes that came in, and those that are still to come. Those of an
+ * answer that is not judged yet are not among the former. */
+size_t http_lane_ready(const struct http_lane *lane, const struct http_file *file);
+uint64_t http_lane_missing(const struct http_lane *lane, const struct http_file *file);
+/* "1000 of 5000 bytes": how far it came in. */
+void http_lane_where(
+	const struct http_lane *lane, const struct http_file *file, char *ret, size_t cap);
 bool http_lane_handed_out(const struct http_lane *lane);
 /* len bytes were taken out of the transfer's buffer, all of one range. */
 void http_lane_hand_out(struct http_lane *lane, const struct http_file *file, size_t len);

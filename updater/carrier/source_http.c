@@ -171,7 +171,7 @@ static int drain(struct source_http *http, uint64_t end, struct err *err)
 	struct source_range next;
 
 	while (http_fetch_next(http->fetch, &next) && next.start < end) {
-		if (http_fetch_drop(http->fetch, (size_t)(end - next.start)) == 0 &&
+		if (http_fetch_take(http->fetch, NULL, (size_t)(end - next.start)) == 0 &&
 			http_fetch_pump(http->fetch, err) < 0)
 			return -1;
 	}
