@@ -99,6 +99,7 @@ static const struct mode {
 	{"range-endless", EXACT | ENDLESS, PARTS_NONE},
 	{"range-encoded", EXACT | LATE | ENCODED, PARTS_NONE},
 	{"range-refused", EXACT | NOT_RANGES, PARTS_NONE},
+	{"range-gone", EXACT | LATE | NOT_RANGES, PARTS_NONE},
 	{"range-short", EXACT | LATE | ONE_LESS, PARTS_NONE},
 	{"range-late", EXACT | LATE | LAST, PARTS_NONE},
 	{"parts", EXACT, PARTS_GOOD},
@@ -383,7 +384,7 @@ static void answer(const struct bad_server *server, const struct mode *mode, uns
 
 	if (!read_request(fd, &request))
 		return;
-	if (flaws & NOT_RANGES && request.ranged) {
+	if (flaws & NOT_RANGES && request.ranged && !(first && flaws & LATE)) {
 		(void)send_bytes(fd,
 			"HTTP/1.1 416 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", 57);
 		return;

@@ -39,6 +39,7 @@
  *	range-endless    ... to the end of the file
  *	range-encoded    ... with Content-Encoding: gzip
  *	range-refused    answers 416 to every range
+ *	range-gone       ... 416, though the range is there
  *	range-short      announces fewer bytes than its Content-Range has
  *	range-late       as range, but the last byte of Content-Range is another one
  *	parts            as range, and several ranges as multipart/byteranges
