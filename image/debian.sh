@@ -103,7 +103,7 @@ try() {
 }
 
 download() {
-	(cd "$state/archives" && apt download "$@") || return
+	mkdir -p "$state/archives" && (cd "$state/archives" && apt download "$@") || return
 	# NAME_VERSION_ARCH.deb, where an epoch's colon is %3a.
 	apt-cache -c "$conf" show --no-all-versions "$@" | awk -v folder="$state/archives" '
 		/^Package: / { name = $2 }
