@@ -35,5 +35,8 @@ struct boot_view {
 };
 
 extern const struct boot_view BOOT_VIEW_GRUB;
+extern const struct boot_view BOOT_VIEW_SYSTEMD_BOOT;
+extern const struct boot_view BOOT_VIEW_UBOOT; /* U-Boot's own environment */
+extern const struct boot_view BOOT_VIEW_UBOOT_RAW; /* abide_store=raw */
 
 #endif

@@ -23,8 +23,8 @@ struct file {
 
 struct checker {
 	const struct boot_view *view;
-	const char *classes[CHECKER_CLASSES_MAX];
-	size_t class_count;
+	const struct checker_slot *slots;
+	size_t slot_count;
 	struct file factory;
 	struct file images[IMAGES_MAX];
 	size_t image_count;
@@ -91,7 +91,7 @@ static int add_images(struct checker *checker, const char *folder, struct err *e
 }
 
 int checker_open(const struct boot_view *view, const char *images, const char *factory,
-	const char *const classes[], struct checker **ret, struct err *err)
+	const struct checker_slot slots[], struct checker **ret, struct err *err)
 {
 	CLEANUP(checker_close) struct checker *checker = NULL;
 	void *p = NULL;
@@ -100,10 +100,9 @@ int checker_open(const struct boot_view *view, const char *images, const char *f
 		return -1;
 	checker = p;
 	checker->view = view;
-	while (checker->class_count < CHECKER_CLASSES_MAX && classes[checker->class_count]) {
-		checker->classes[checker->class_count] = classes[checker->class_count];
-		checker->class_count++;
-	}
+	checker->slots = slots;
+	while (checker->slot_count < CHECKER_SLOTS_MAX && slots[checker->slot_count].class)
+		checker->slot_count++;
 	if (file_map(factory, &checker->factory, err) < 0 || add_images(checker, images, err) < 0)
 		return -1;
 	*ret = steal_ptr(&checker);
@@ -128,21 +127,27 @@ const struct checker_result *checker_result(const struct checker *checker)
 
 /* ---- a slot ---- */
 
-static int find_slot(const struct rawdisk *disk, const char *class, enum group group,
+static int find_slot(const struct rawdisk *disk, const struct checker_slot *slot, enum group group,
 	struct rawspan *ret, struct err *err)
 {
+	struct rawspan esp;
 	char name[64];
 
-	(void)snprintf(name, sizeof(name), "%s-%s", class, group_name(group));
+	if (slot->file[group]) {
+		if (rawdisk_partition(disk, "esp", &esp, err) < 0)
+			return -1;
+		return fat_place(&esp, slot->file[group], ret, err);
+	}
+	(void)snprintf(name, sizeof(name), "%s-%s", slot->class, group_name(group));
 	return rawdisk_partition(disk, name, ret, err);
 }
 
-int checker_slot(const struct checker *checker, const char *class, enum group group,
+int checker_find(const struct checker *checker, const struct checker_slot *slot, enum group group,
 	struct rawspan *ret, struct err *err)
 {
 	const struct rawdisk factory = {checker->factory.bytes, checker->factory.len};
 
-	return find_slot(&factory, class, group, ret, err);
+	return find_slot(&factory, slot, group, ret, err);
 }
 
 /* The slot's bytes, read only, for seal.c. */
@@ -167,12 +172,12 @@ struct slot {
 	struct seal seal;
 };
 
-static int slot_read(const struct rawdisk *disk, const char *class, enum group group,
+static int slot_read(const struct rawdisk *disk, const struct checker_slot *where, enum group group,
 	struct slot *ret, struct err *err)
 {
-	if (find_slot(disk, class, group, &ret->span.span, err) < 0)
+	if (find_slot(disk, where, group, &ret->span.span, err) < 0)
 		return -1;
-	ret->span.dev = (struct blockdev){&SPAN_OPS, class, ret->span.span.size};
+	ret->span.dev = (struct blockdev){&SPAN_OPS, where->class, ret->span.span.size};
 	return seal_read(&ret->span.dev, &ret->seal, err);
 }
 
@@ -212,15 +217,15 @@ static int check_seal(
 
 static int check_seals(const struct checker *checker, struct crash_disk *disk, struct err *err)
 {
-	for (size_t i = 0; i < checker->class_count; i++)
+	for (size_t i = 0; i < checker->slot_count; i++)
 		for (enum group g = GROUP_A; g < GROUP_COUNT; g++) {
 			struct slot slot;
 
-			if (slot_read(crash_raw(disk), checker->classes[i], g, &slot, err) < 0 ||
+			if (slot_read(crash_raw(disk), &checker->slots[i], g, &slot, err) < 0 ||
 				(slot.seal.state == SEAL_SEALED &&
 					check_seal(checker, disk, &slot, err) < 0))
-				return err_wrap(err, "slot '%s' of group %s", checker->classes[i],
-					group_name(g));
+				return err_wrap(err, "slot '%s' of group %s",
+					checker->slots[i].class, group_name(g));
 		}
 	return 0;
 }
@@ -233,15 +238,15 @@ static int check_known(const struct checker *checker, const struct crash_disk *d
 {
 	struct digest artifact = {0};
 
-	for (size_t i = 0; i < checker->class_count; i++) {
+	for (size_t i = 0; i < checker->slot_count; i++) {
 		struct slot slot;
 
-		if (slot_read(crash_raw(disk), checker->classes[i], group, &slot, err) < 0)
+		if (slot_read(crash_raw(disk), &checker->slots[i], group, &slot, err) < 0)
 			return -1;
 		if (slot.seal.state != SEAL_SEALED)
 			return err_set(err, FAIL_DRIFT,
 				"group %s may be started, and its slot '%s' is %s",
-				group_name(group), checker->classes[i],
+				group_name(group), checker->slots[i].class,
 				slot.seal.state == SEAL_WRITING ? "half written" : "unknown");
 		if (i > 0 && !digest_equal(&artifact, &slot.seal.artifact))
 			return err_set(err, FAIL_DRIFT,
@@ -259,7 +264,7 @@ static int loads(const struct checker *checker, struct crash_disk *disk, enum gr
 	bool begins = false, whole = false;
 	struct slot slot;
 
-	if (slot_read(crash_raw(disk), checker->classes[0], group, &slot, err) < 0)
+	if (slot_read(crash_raw(disk), &checker->slots[0], group, &slot, err) < 0)
 		return -1;
 	for (size_t i = 0; i < checker->image_count && !whole; i++) {
 		const struct file *image = &checker->images[i];

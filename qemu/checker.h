@@ -18,18 +18,25 @@
 #include "qemu/boot_view.h"
 #include "qemu/crash.h"
 
-#define CHECKER_CLASSES_MAX 4u
+#define CHECKER_SLOTS_MAX 4u
 
 struct checker;
 
+/* A slot of each group: the partition CLASS-GROUP; or a file on the FAT partition "esp" that lies
+ * there in one piece. */
+struct checker_slot {
+	const char *class;
+	const char *file[GROUP_COUNT]; /* NULL: a partition */
+};
+
 /* images: a folder with the images of every release that may be on the disk. factory: the disk as
- * it was made. classes: of a group's slots, NULL-ended; the first one holds the kernel. */
+ * it was made. slots: ended by class NULL, borrowed; the first one holds the kernel. */
 int checker_open(const struct boot_view *view, const char *images, const char *factory,
-	const char *const classes[], struct checker **ret, struct err *err);
+	const struct checker_slot slots[], struct checker **ret, struct err *err);
 void checker_close(struct checker **checker);
 
 /* Where a slot lies on the factory disk. */
-int checker_slot(const struct checker *checker, const char *class, enum group group,
+int checker_find(const struct checker *checker, const struct checker_slot *slot, enum group group,
 	struct rawspan *ret, struct err *err);
 
 /* FAIL_DRIFT: the state is not good, and why. `checker` is a struct checker. */

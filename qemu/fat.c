@@ -376,3 +376,27 @@ int fat_compare_file(
 	}
 	return 0;
 }
+
+int fat_place(const struct rawspan *span, const char *path, struct rawspan *ret, struct err *err)
+{
+	struct cursor cursor;
+	const uint8_t *piece_at = NULL;
+	uint64_t done = 0;
+	size_t len = 0;
+
+	if (open_file(span, path, &cursor, err) < 0)
+		return -1;
+	for (;;) {
+		if (read_piece(&cursor, path, &piece_at, &len, err) < 0)
+			return -1;
+		if (len == 0)
+			break;
+		if (done == 0)
+			*ret = (struct rawspan){piece_at, cursor.node.size,
+				span->start + (uint64_t)(piece_at - span->bytes)};
+		if (piece_at != ret->bytes + done)
+			return err_set(err, FAIL_DRIFT, "'%s' lies in several pieces", path);
+		done += len;
+	}
+	return done > 0 ? 0 : err_set(err, FAIL_DRIFT, "'%s' is empty", path);
+}

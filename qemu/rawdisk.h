@@ -41,6 +41,9 @@ int fat_read_file(const struct rawspan *fat, const char *path, void *ret, size_t
 int fat_compare_file(
 	const struct rawspan *fat, const struct rawspan *other, const char *path, struct err *err);
 
+/* Where on the disk a file lies, if it lies there in one piece. FAIL_DRIFT: it does not. */
+int fat_place(const struct rawspan *fat, const char *path, struct rawspan *ret, struct err *err);
+
 struct fat_entry {
 	char name[256];
 	uint32_t size;

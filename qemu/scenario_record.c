@@ -55,8 +55,8 @@ static void replay_close(struct replay *replay)
 static int new_checker(const struct rig *rig, struct replay *replay, struct err *err)
 {
 	checker_close(&replay->checker);
-	return checker_open(rig->device->view, replay->images, replay->factory,
-		rig->device->classes, &replay->checker, err);
+	return checker_open(rig->device->view, replay->images, replay->factory, rig->device->slots,
+		&replay->checker, err);
 }
 
 static int replay_open(struct rig *rig, struct replay *ret, struct err *err)
@@ -109,13 +109,13 @@ int scenario_every_prefix(struct rig *rig, struct err *err)
 /* ---- milestones ---- */
 
 /* The first write to a slot of group b, and the last one before the flip. */
-static int find_slot_writes(
-	const struct replay *replay, const char *class, struct milestones *at, struct err *err)
+static int find_slot_writes(const struct replay *replay, const struct checker_slot *where,
+	struct milestones *at, struct err *err)
 {
 	struct rawspan slot;
 	bool found = false;
 
-	if (checker_slot(replay->checker, class, GROUP_B, &slot, err) < 0)
+	if (checker_find(replay->checker, where, GROUP_B, &slot, err) < 0)
 		return -1;
 	for (size_t i = 0; i < at->flip; i++) {
 		const struct write_log_entry *entry = &replay->log.entries[i];
@@ -129,7 +129,8 @@ static int find_slot_writes(
 	}
 	if (found)
 		return 0;
-	return err_set(err, FAIL_STATE, "nothing was written to slot '%s' of group b", class);
+	return err_set(
+		err, FAIL_STATE, "nothing was written to slot '%s' of group b", where->class);
 }
 
 /* The first change from number *at on that makes group b good or gives it so many tries or fewer. */
@@ -157,7 +158,7 @@ static int find_milestones(
 	ret->flip = find_change(result, &at, false, BOOT_TRIES_MAX);
 	ret->count = find_change(result, &at, false, BOOT_TRIES_MAX);
 	ret->confirm = find_change(result, &at, true, 0);
-	if (find_slot_writes(replay, rig->device->classes[0], ret, err) < 0)
+	if (find_slot_writes(replay, &rig->device->slots[0], ret, err) < 0)
 		return -1;
 	if (ret->begin < ret->seal && ret->flip < ret->count && ret->count < ret->confirm)
 		return 0;

@@ -3,7 +3,7 @@
  * tells, asserted.
  *
  *	ABIDE_DEVICE=NAME    only this device (else all of them)
- *	ABIDE_SCENARIOS=quick  only these scenarios; or replay
+ *	ABIDE_SCENARIOS=KIND   only these scenarios: quick (with the story), full, replay
  *	argument             a pattern of test names: '*panic*'
  *
  * Each test prints how long it took. What a failed one leaves is in build/qemu/DEVICE/failed.
@@ -97,17 +97,13 @@ static void add(struct test tests[], size_t *count, const struct vm_device *devi
 	++*count;
 }
 
-/* quick goes with the story; replay is for working on what replays. */
-static bool is_wanted(const struct scenario *scenario, const char *set)
-{
-	if (!set || !*set)
-		return true;
-	return scenario->kind == (strcmp(set, "quick") == 0 ? SCENARIO_QUICK : SCENARIO_REPLAY);
-}
+/* As in ABIDE_SCENARIOS. */
+static const char *const KINDS[] = {
+	[SCENARIO_QUICK] = "quick", [SCENARIO_FULL] = "full", [SCENARIO_REPLAY] = "replay"};
 
-static bool has_story(const struct vm_device *device, const char *set)
+static bool is_wanted(enum scenario_kind kind, const char *set)
 {
-	return strcmp(device->name, STORY_DEVICE) == 0 && (!set || strcmp(set, "replay") != 0);
+	return !set || !*set || strcmp(set, KINDS[kind]) == 0;
 }
 
 static size_t collect(struct test tests[], const char *only, const char *set)
@@ -117,12 +113,15 @@ static size_t collect(struct test tests[], const char *only, const char *set)
 	for (size_t i = 0; i < VM_DEVICES_LEN; i++) {
 		const struct vm_device *device = &VM_DEVICES[i];
 
+		bool has_story =
+			strcmp(device->name, STORY_DEVICE) == 0 && is_wanted(SCENARIO_QUICK, set);
+
 		if (only && strcmp(only, device->name) != 0)
 			continue;
-		for (size_t c = 0; has_story(device, set) && c < STORY_LEN; c++)
+		for (size_t c = 0; has_story && c < STORY_LEN; c++)
 			add(tests, &count, device, &STORY[c], NULL);
 		for (size_t s = 0; s < SCENARIOS_LEN; s++)
-			if (is_wanted(&SCENARIOS[s], set))
+			if (is_wanted(SCENARIOS[s].kind, set))
 				add(tests, &count, device, NULL, &SCENARIOS[s]);
 	}
 	return count;

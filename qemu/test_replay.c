@@ -309,6 +309,29 @@ static void test_replay__files_on_fat_are_read(void **state)
 	}
 }
 
+static void test_replay__place_of_a_file_on_fat_is_found(void **state)
+{
+	struct bytes fat = new_fat(2);
+	const struct rawspan span = {fat.data, fat.len, 512};
+	struct rawspan found;
+	struct err err = {0};
+	size_t len;
+	static uint8_t big[BIG_LEN];
+
+	(void)state;
+	must(fat_place(&span, "/loader/grubenv", &found, &err), &err);
+	assert_int_equal(found.size, 5);
+	assert_memory_equal(found.bytes, "hello", 5);
+	assert_int_equal(found.start, 512 + (found.bytes - fat.data));
+	/* It took the cluster of the file that was removed, and those behind its directory. */
+	must(fat_read_file(&span, "/EFI/BOOT/BOOTX64.EFI", big, sizeof(big), &len, &err), &err);
+	if (fat_place(&span, "/EFI/BOOT/BOOTX64.EFI", &found, &err) == 0)
+		assert_memory_equal(found.bytes, big, sizeof(big));
+	else
+		assert_non_null(strstr(err.msg, "several pieces"));
+	bytes_finish(&fat);
+}
+
 static void test_replay__what_is_not_on_fat_is_told(void **state)
 {
 	struct bytes fat = new_fat(2);
@@ -501,6 +524,7 @@ int main(void)
 		cmocka_unit_test(test_replay__what_is_no_log_is_refused),
 		cmocka_unit_test(test_replay__partitions_are_found_also_by_the_second_table),
 		cmocka_unit_test(test_replay__files_on_fat_are_read),
+		cmocka_unit_test(test_replay__place_of_a_file_on_fat_is_found),
 		cmocka_unit_test(test_replay__what_is_not_on_fat_is_told),
 		cmocka_unit_test(test_replay__changed_file_on_fat_is_told),
 		cmocka_unit_test(test_replay__crash_states_are_what_a_cut_can_leave),

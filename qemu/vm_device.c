@@ -26,7 +26,7 @@ const struct vm_device VM_DEVICES[] = {
 		.loader = "Welcome to GRUB!",
 		.counted = "abide: group B on trial",
 		.not_loaded = "does not load",
-		.classes = {"rootfs", NULL},
+		.slots = {{.class = "rootfs"}},
 		.view = &BOOT_VIEW_GRUB,
 		.damage_one = {"dd if=/dev/urandom of=/boot/efi/grub/grubenv bs=1024 count=1 "
 			       "conv=notrunc && sync",

@@ -12,9 +12,9 @@
 #include <stddef.h>
 
 #include "qemu/boot_view.h"
+#include "qemu/checker.h"
 
 #define VM_ARGUMENTS_MAX 32u
-#define VM_CLASSES_MAX   5u
 
 /* How to damage what the bootloader keeps, and how that is told. NULL texts are not looked for. */
 struct vm_damage {
@@ -45,8 +45,8 @@ struct vm_device {
 	/* The kernel of a group did not load. NULL: it says nothing. */
 	const char *not_loaded;
 
-	/* Of a group's slots; the first one holds the kernel. NULL-ended. */
-	const char *classes[VM_CLASSES_MAX];
+	/* Of each group; the first one holds the kernel. Ends with class NULL. */
+	struct checker_slot slots[CHECKER_SLOTS_MAX + 1];
 	/* For replaying a recorded update; NULL: what decides is not on the disk. */
 	const struct boot_view *view;
 
