@@ -92,6 +92,20 @@ static size_t gear_cut(const struct chunker *chunker, const uint8_t *data, size_
 	return cut ? cut : limit;
 }
 
+/* Where the first file ends, if one does inside data[CHUNKER_MIN..cut); else `cut`. */
+static size_t cut_at_file_end(const uint8_t *data, size_t len, uint64_t offset, size_t cut)
+{
+	static const uint8_t ZEROS[CHUNKER_END_ZEROS];
+	size_t first = MEM_BLOCK - (size_t)(offset % MEM_BLOCK);
+
+	for (size_t p = first; p < cut && p + sizeof(ZEROS) <= len; p += MEM_BLOCK)
+		if (p >= CHUNKER_MIN &&
+			memcmp(data + p - sizeof(ZEROS), ZEROS, sizeof(ZEROS)) == 0 &&
+			memcmp(data + p, ZEROS, sizeof(ZEROS)) != 0)
+			return p;
+	return cut;
+}
+
 /* Where the first long zero run begins, if it begins inside data[0..cut); else `cut`. */
 static size_t cut_at_zeros(const uint8_t *data, size_t len, size_t cut)
 {
@@ -117,14 +131,17 @@ static size_t cut_at_zeros(const uint8_t *data, size_t len, size_t cut)
 	return cut;
 }
 
-uint32_t chunker_cut(const struct chunker *chunker, const uint8_t *data, size_t len)
+uint32_t chunker_cut(
+	const struct chunker *chunker, const uint8_t *data, size_t len, uint64_t offset)
 {
 	size_t window = len < CHUNKER_WINDOW ? len : CHUNKER_WINDOW;
-	size_t zeros;
+	size_t zeros, cut;
 
 	assert(len > 0);
 	zeros = zero_run(data, window);
 	if (zeros >= CHUNKER_ZERO_MIN || zeros == len)
 		return (uint32_t)zeros;
-	return (uint32_t)cut_at_zeros(data, window, gear_cut(chunker, data, window));
+	cut = gear_cut(chunker, data, window);
+	cut = cut_at_file_end(data, window, offset, cut);
+	return (uint32_t)cut_at_zeros(data, window, cut);
 }

@@ -96,7 +96,8 @@ static size_t cut_job(const struct packer *packer, struct pool_job *job, size_t 
 	job->count = 0;
 	while (at < len && job->count < POOL_JOB_CHUNKS &&
 		(packer->ended || len - at >= CHUNKER_WINDOW)) {
-		uint32_t cut = chunker_cut(&packer->chunker, job->in + at, len - at);
+		uint32_t cut =
+			chunker_cut(&packer->chunker, job->in + at, len - at, packer->size + at);
 
 		job->chunks[job->count++] = (struct pool_chunk){.length = cut};
 		at += cut;

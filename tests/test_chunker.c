@@ -73,7 +73,7 @@ static void test_chunker__agrees_with_the_plain_algorithm(void **state)
 	size_t chunks = 0;
 
 	for (size_t at = 0; at < SIZE; chunks++) {
-		uint32_t cut = chunker_cut(&f->chunker, f->data + at, SIZE - at);
+		uint32_t cut = chunker_cut(&f->chunker, f->data + at, SIZE - at, at);
 
 		assert_int_equal(cut, plain_cut(&f->chunker, f->data + at, SIZE - at));
 		assert_true(cut <= CHUNKER_MAX);
@@ -107,9 +107,9 @@ static void test_chunker__does_not_depend_on_how_much_is_read_ahead(void **state
 	memset(f->data + 100000, 0, 300000);
 	memset(f->data + 600000, 0, CHUNKER_ZERO_MIN);
 	for (size_t at = 0; at < SIZE - CHUNKER_WINDOW;) {
-		uint32_t all = chunker_cut(&f->chunker, f->data + at, SIZE - at);
+		uint32_t all = chunker_cut(&f->chunker, f->data + at, SIZE - at, at);
 
-		assert_int_equal(chunker_cut(&f->chunker, f->data + at, CHUNKER_WINDOW), all);
+		assert_int_equal(chunker_cut(&f->chunker, f->data + at, CHUNKER_WINDOW, at), all);
 		at += all;
 	}
 }
@@ -127,9 +127,9 @@ static void test_chunker__resumes_after_an_insertion(void **state)
 	memset(changed + where, 0x5a, 777);
 	memcpy(changed + where + 777, f->data + where, SIZE - where);
 	while (a < where + 4 * CHUNKER_MAX)
-		a += chunker_cut(&f->chunker, f->data + a, SIZE - a);
+		a += chunker_cut(&f->chunker, f->data + a, SIZE - a, a);
 	while (b < a + 777)
-		b += chunker_cut(&f->chunker, changed + b, SIZE + 777 - b);
+		b += chunker_cut(&f->chunker, changed + b, SIZE + 777 - b, b);
 	assert_int_equal(b, a + 777); /* the same cut points again, within four chunks */
 	free(changed);
 }
@@ -145,11 +145,11 @@ static void test_chunker__long_zero_runs_are_chunks_of_their_own(void **state)
 	f->data[begin - 1] = 1;
 	f->data[end] = 1;
 	while (at < begin)
-		at += chunker_cut(&f->chunker, f->data + at, SIZE - at);
+		at += chunker_cut(&f->chunker, f->data + at, SIZE - at, at);
 	assert_int_equal(at, begin);
-	assert_int_equal(chunker_cut(&f->chunker, f->data + at, SIZE - at), INDEX_CHUNK_MAX);
+	assert_int_equal(chunker_cut(&f->chunker, f->data + at, SIZE - at, at), INDEX_CHUNK_MAX);
 	at += INDEX_CHUNK_MAX;
-	assert_int_equal(chunker_cut(&f->chunker, f->data + at, SIZE - at), 100001);
+	assert_int_equal(chunker_cut(&f->chunker, f->data + at, SIZE - at, at), 100001);
 }
 
 /* Whatever the run's place in a chunk: the probes must not miss it. */
@@ -166,10 +166,10 @@ static void test_chunker__finds_the_shortest_zero_run_anywhere(void **state)
 			data[i] = f->data[i] | 1;
 		memset(data + begin, 0, CHUNKER_ZERO_MIN);
 		while (at < begin)
-			at += chunker_cut(&f->chunker, data + at, CHUNKER_WINDOW - at);
+			at += chunker_cut(&f->chunker, data + at, CHUNKER_WINDOW - at, at);
 		assert_int_equal(at, begin);
-		assert_int_equal(
-			chunker_cut(&f->chunker, data + at, CHUNKER_WINDOW - at), CHUNKER_ZERO_MIN);
+		assert_int_equal(chunker_cut(&f->chunker, data + at, CHUNKER_WINDOW - at, at),
+			CHUNKER_ZERO_MIN);
 		free(data);
 	}
 }
@@ -182,7 +182,55 @@ static void test_chunker__shorter_zero_runs_stay_in_their_chunk(void **state)
 		f->data[i] |= 1;
 	memset(f->data, 0, CHUNKER_ZERO_MIN - 1);
 	assert_int_equal(
-		chunker_cut(&f->chunker, f->data, SIZE), plain_cut(&f->chunker, f->data, SIZE));
+		chunker_cut(&f->chunker, f->data, SIZE, 0), plain_cut(&f->chunker, f->data, SIZE));
+}
+
+/* Files of 5000 to 60000 bytes, in blocks: no chunk has bytes of two of them, but where that would
+ * make it too short. */
+static void test_chunker__no_chunk_has_two_files(void **state)
+{
+	struct fixture *f = *state;
+	size_t starts[SIZE / 8192];
+	size_t files = 0;
+
+	for (size_t i = 0; i < SIZE; i++)
+		f->data[i] |= 1;
+	for (size_t at = 0; at + 65536 <= SIZE; files++) {
+		size_t size = 5000 + files * 997 % 55000;
+		size_t room = (size_t)round_up(size, MEM_BLOCK);
+
+		if (room - size < CHUNKER_END_ZEROS)
+			size = room - CHUNKER_END_ZEROS;
+		starts[files] = at;
+		memset(f->data + at + size, 0, room - size);
+		at += room;
+	}
+	for (size_t at = 0, next = 1; next < files;) {
+		uint32_t cut = chunker_cut(&f->chunker, f->data + at, SIZE - at, at);
+
+		assert_true(at + cut <= starts[next] || starts[next] - at < CHUNKER_MIN);
+		at += cut;
+		while (next < files && starts[next] <= at)
+			next++;
+	}
+}
+
+/* Bytes that lie anywhere, as in a compressed file system, have no blocks. */
+static void test_chunker__zeros_within_a_block_are_no_end(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *data = f->data;
+
+	while (plain_cut(&f->chunker, data, SIZE / 2) < 3 * MEM_BLOCK)
+		data += MEM_BLOCK;
+	memset(data + 2 * MEM_BLOCK - CHUNKER_END_ZEROS + 1, 0, CHUNKER_END_ZEROS);
+	data[2 * MEM_BLOCK - CHUNKER_END_ZEROS] = 1;
+	data[2 * MEM_BLOCK + 1] = 1;
+	assert_int_equal(chunker_cut(&f->chunker, data, SIZE / 2, 0),
+		plain_cut(&f->chunker, data, SIZE / 2));
+	/* The same zeros, were they at a block's end. */
+	assert_int_equal(
+		chunker_cut(&f->chunker, data, SIZE / 2, MEM_BLOCK - 1), 2 * MEM_BLOCK + 1);
 }
 
 static void test_chunker__small_and_empty_tails(void **state)
@@ -190,10 +238,10 @@ static void test_chunker__small_and_empty_tails(void **state)
 	struct fixture *f = *state;
 	uint8_t zeros[5000] = {0};
 
-	assert_int_equal(chunker_cut(&f->chunker, f->data, 1), 1);
-	assert_int_equal(chunker_cut(&f->chunker, f->data, CHUNKER_MIN), CHUNKER_MIN);
-	assert_int_equal(chunker_cut(&f->chunker, zeros, 1), 1);
-	assert_int_equal(chunker_cut(&f->chunker, zeros, sizeof(zeros)), sizeof(zeros));
+	assert_int_equal(chunker_cut(&f->chunker, f->data, 1, 0), 1);
+	assert_int_equal(chunker_cut(&f->chunker, f->data, CHUNKER_MIN, 0), CHUNKER_MIN);
+	assert_int_equal(chunker_cut(&f->chunker, zeros, 1, 0), 1);
+	assert_int_equal(chunker_cut(&f->chunker, zeros, sizeof(zeros), 0), sizeof(zeros));
 }
 
 #define WITH_DATA(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -208,6 +256,8 @@ int main(void)
 		WITH_DATA(test_chunker__long_zero_runs_are_chunks_of_their_own),
 		WITH_DATA(test_chunker__finds_the_shortest_zero_run_anywhere),
 		WITH_DATA(test_chunker__shorter_zero_runs_stay_in_their_chunk),
+		WITH_DATA(test_chunker__no_chunk_has_two_files),
+		WITH_DATA(test_chunker__zeros_within_a_block_are_no_end),
 		WITH_DATA(test_chunker__small_and_empty_tails),
 	};
 
