@@ -18,6 +18,7 @@ static const struct {
 } COMMANDS[] = {
 	{"keys", cmd_keys, "make a root, a signing key and its certificate, for development"},
 	{"bundle", cmd_bundle, "pack images into a signed bundle"},
+	{"delta", cmd_delta, "make of a full bundle what a device with a known release needs"},
 	{"inspect", cmd_inspect, "show what a bundle says, without trusting it"},
 	{"extract", cmd_extract, "verify a bundle and write its images out"},
 	{"sign", cmd_sign, "add a signature to a bundle, or replace those it has"},

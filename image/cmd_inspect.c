@@ -32,6 +32,10 @@ static void show_manifest(const struct contents *contents)
 
 	digest_to_hex(&contents->id, id);
 	show("artifact", id);
+	if (contents->delta) {
+		digest_to_hex(&contents->base, id);
+		show("delta for", id);
+	}
 	show("compatible", m->compatible);
 	for (size_t i = 0; i < m->hardware_count; i++)
 		show("hardware", m->hardware[i]);
@@ -53,6 +57,8 @@ static void show_image(const struct contents *contents, size_t i)
 		[STORE_SAME] = "repeated",
 		[STORE_RAW] = "raw",
 		[STORE_ZSTD] = "zstd",
+		[STORE_BASE] = "base",
+		[STORE_PATCH] = "patch",
 	};
 	const struct manifest_image *image = &contents->manifest->images[i];
 	const struct pack_stats *stats = &contents->images[i].stats;
@@ -66,8 +72,10 @@ static void show_image(const struct contents *contents, size_t i)
 		image->index_size, contents->images[i].chunks, contents->images[i].store_size,
 		stats->stored);
 	for (size_t e = 0; e < ARRAY_LEN(NAMES); e++)
-		(void)printf("  %-9s %" PRIu32 " chunks, %" PRIu64 " bytes\n", NAMES[e],
-			stats->chunks[e], stats->plain[e]);
+		if (e < STORE_BASE || contents->delta)
+			(void)printf("  %-9s %" PRIu32 " chunks, %" PRIu64 " bytes in %" PRIu64
+				     "\n",
+				NAMES[e], stats->chunks[e], stats->plain[e], stats->kept[e]);
 }
 
 static int show_json(char **argv, const struct contents *contents)

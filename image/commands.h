@@ -15,6 +15,7 @@
 #include "updater/err.h"
 
 int cmd_bundle(int argc, char **argv);
+int cmd_delta(int argc, char **argv);
 int cmd_disk(int argc, char **argv);
 int cmd_extract(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);

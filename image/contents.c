@@ -26,6 +26,7 @@ static void count_chunks(
 
 		stats->chunks[encoding]++;
 		stats->plain[encoding] += index_length(index, i);
+		stats->kept[encoding] += store_length(store, i);
 	}
 	stats->stored = store_data_size(store);
 }
@@ -43,8 +44,8 @@ static int read_images(struct reader *reader, struct contents *contents, struct 
 			    NULL, err) < 0)
 			return -1;
 		contents->images[i].chunks = index_count(parts.index[i]);
-		contents->images[i].store_size =
-			STORE_HEADER_LEN + (uint64_t)STORE_RECORD_LEN * index_count(parts.index[i]);
+		contents->images[i].store_size = store_size(parts.store[i]);
+		contents->delta = store_base(parts.store[i], &contents->base);
 		count_chunks(parts.index[i], parts.store[i], &contents->images[i].stats);
 	}
 	for (size_t i = 0; i < manifest->image_count; i++)

@@ -7,6 +7,7 @@
 #ifndef ABIDE_IMAGE_CONTENTS_H
 #define ABIDE_IMAGE_CONTENTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "image/pack.h"
@@ -21,6 +22,8 @@ struct contents {
 	uint64_t manifest_size; /* bytes of the members */
 	uint64_t signature_size;
 	struct signer_names signers; /* who they say they are */
+	bool delta;
+	struct digest base; /* of a delta: the artifact that it needs */
 	struct {
 		uint32_t chunks;
 		uint64_t store_size; /* bytes of CLASS.store */

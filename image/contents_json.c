@@ -9,6 +9,8 @@ static const char *const ENCODINGS[] = {
 	[STORE_SAME] = "same",
 	[STORE_RAW] = "raw",
 	[STORE_ZSTD] = "zstd",
+	[STORE_BASE] = "base",
+	[STORE_PATCH] = "patch",
 };
 
 static void json_free(json_t **json)
@@ -66,8 +68,9 @@ static json_t *stats_json(const struct pack_stats *stats)
 
 	for (size_t e = 0; e < ARRAY_LEN(ENCODINGS); e++)
 		if (json_object_set_new(object, ENCODINGS[e],
-			    json_pack("{s:o?, s:o?}", "chunks", number(stats->chunks[e]), "bytes",
-				    number(stats->plain[e]))) < 0)
+			    json_pack("{s:o?, s:o?, s:o?}", "chunks", number(stats->chunks[e]),
+				    "bytes", number(stats->plain[e]), "stored",
+				    number(stats->kept[e]))) < 0)
 			return NULL;
 	done = object;
 	object = NULL;
@@ -112,7 +115,10 @@ static json_t *contents_object(const struct contents *contents)
 		number(contents->signature_size), "images", images_json(contents));
 	json_t *done = object;
 
-	if (!object || put_text(object, "description", manifest->description) < 0 ||
+	if (!object ||
+		(contents->delta &&
+			json_object_set_new(object, "base", hex(&contents->base)) < 0) ||
+		put_text(object, "description", manifest->description) < 0 ||
 		put_text(object, "source", manifest->source) < 0 ||
 		put_text(object, "builder", manifest->builder) < 0 ||
 		put_text(object, "sbom", manifest->sbom) < 0)

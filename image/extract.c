@@ -69,6 +69,20 @@ static int begin(struct extraction *x, struct err *err)
 	return 0;
 }
 
+static int refuse_delta(const struct extraction *x, const struct store *store, struct err *err)
+{
+	char id[DIGEST_HEX_LEN + 1];
+	struct digest base;
+
+	if (!store_base(store, &base))
+		return 0;
+	digest_to_hex(&base, id);
+	return err_set(err, FAIL_REFUSED,
+		"bundle '%s' is a delta for artifact %s and does not have the whole images: take "
+		"the full bundle",
+		x->options->bundle, id);
+}
+
 static int read_tables(struct extraction *x, struct err *err)
 {
 	const struct manifest *manifest = x->manifest;
@@ -76,10 +90,12 @@ static int read_tables(struct extraction *x, struct err *err)
 	for (size_t i = 0; i < manifest->image_count; i++)
 		if (reader_index(x->reader, &manifest->images[i], &x->index[i], err) < 0)
 			return -1;
-	for (size_t i = 0; i < manifest->image_count; i++)
+	for (size_t i = 0; i < manifest->image_count; i++) {
 		if (reader_store(x->reader, &manifest->images[i], x->index[i], &x->store[i], NULL,
-			    err) < 0)
+			    err) < 0 ||
+			refuse_delta(x, x->store[i], err) < 0)
 			return -1;
+	}
 	return 0;
 }
 
@@ -138,6 +154,9 @@ static int fetch(struct extraction *x, size_t image, uint32_t i, struct err *err
 		if (container_borrow(container, stored, &data, err) < 0)
 			return -1;
 		return decoder_zstd(x->decoder, data, stored, x->plain, len, err);
+	case STORE_BASE:
+	case STORE_PATCH:
+		break; /* a delta's: refuse_delta() did */
 	}
 	return err_set(err, FAIL_UNTRUSTED, "unknown encoding"); /* store_parse() refused it */
 }

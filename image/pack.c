@@ -44,8 +44,7 @@ static void packer_finish(struct packer *packer)
 	free(packer->lengths);
 }
 
-/* Those this process may use, which in a container or a build farm are fewer than the machine's. */
-static unsigned int thread_count(unsigned int asked)
+unsigned int pack_threads(unsigned int asked)
 {
 	cpu_set_t set;
 	unsigned int n = asked;
@@ -84,7 +83,7 @@ static int packer_start(struct packer *packer, struct err *err)
 		index_builder_new(&packer->index, err) < 0)
 		return -1;
 	return pool_new(
-		thread_count(packer->options->threads), packer->options->level, &packer->pool, err);
+		pack_threads(packer->options->threads), packer->options->level, &packer->pool, err);
 }
 
 /* Cuts the first `len` bytes of the job as far as they can be cut yet. Returns how many that are.
@@ -167,6 +166,7 @@ static int collect_chunk(struct packer *packer, const struct pool_chunk *chunk, 
 		return -1;
 	packer->stats.chunks[encoding]++;
 	packer->stats.plain[encoding] += chunk->length;
+	packer->stats.kept[encoding] += length;
 	packer->stats.stored += length;
 	return append_record(packer, encoding, length, err);
 }

@@ -27,8 +27,9 @@ struct pack_options {
 };
 
 struct pack_stats {
-	uint32_t chunks[4]; /* by enum store_encoding */
-	uint64_t plain[4]; /* bytes of the image */
+	uint32_t chunks[STORE_ENCODINGS]; /* by enum store_encoding */
+	uint64_t plain[STORE_ENCODINGS]; /* bytes of the image */
+	uint64_t kept[STORE_ENCODINGS]; /* bytes of CLASS.data for them */
 	uint64_t stored; /* bytes of CLASS.data */
 };
 
@@ -45,5 +46,7 @@ struct packed {
 int pack_image(const char *path, const struct pack_options *options, int spool, struct packed *ret,
 	struct err *err);
 void packed_finish(struct packed *packed);
+/* `asked`, or if it is 0 as many as this process may use: in a container fewer than there are. */
+unsigned int pack_threads(unsigned int asked);
 
 #endif

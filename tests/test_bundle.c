@@ -177,6 +177,9 @@ static struct bytes unpack(const struct bytes *tar, const struct manifest_image 
 				ZSTD_decompress(to, len, data.data + in, store_length(store, i)),
 				len);
 			break;
+		case STORE_BASE:
+		case STORE_PATCH:
+			fail_msg("a full bundle has no chunks of a delta");
 		}
 		in += store_length(store, i);
 		offset[i + 1] = offset[i] + len;

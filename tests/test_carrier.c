@@ -76,7 +76,7 @@ static int take_image(struct carrier *carrier, size_t image, const uint8_t *want
 {
 	static uint8_t buf[INDEX_CHUNK_MAX];
 
-	if (carrier_want(carrier, sample.class[image], sample.index[image], wanted, err) < 0)
+	if (carrier_want(carrier, sample.class[image], sample.index[image], wanted, NULL, err) < 0)
 		return -1;
 	for (uint32_t i = 0; i < SAMPLE_CHUNKS; i++) {
 		uint32_t len = index_length(sample.index[image], i);
@@ -241,7 +241,7 @@ static void test_carrier__may_be_closed_at_any_point(void **state)
 			assert_int_equal(take_header(carrier, &err), 0);
 		if (step > 1)
 			assert_int_equal(carrier_want(carrier, sample.class[0], sample.index[0],
-						 &sample.wanted[0], &err),
+						 &sample.wanted[0], NULL, &err),
 				0);
 		if (step > 2)
 			assert_int_equal(take_image(carrier, 0, (const uint8_t[]){0}, &err), 0);
@@ -370,7 +370,7 @@ static void fewer_images(void **state, bool late)
 	assert_int_equal(carrier_manifest(carrier, &manifest, &signature, &err), 0);
 	assert_int_equal(carrier_index(carrier, "rootfs", sample.index_raw[0].len, &raw, &err), 0);
 	assert_int_equal(
-		carrier_want(carrier, "rootfs", sample.index[0], &sample.wanted[0], &err), 0);
+		carrier_want(carrier, "rootfs", sample.index[0], &sample.wanted[0], NULL, &err), 0);
 	/* What the child said last is told, also when it is gone before it is asked again. */
 	if (late)
 		(void)nanosleep(&(struct timespec){.tv_nsec = 200 * 1000 * 1000}, NULL);

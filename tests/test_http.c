@@ -187,7 +187,7 @@ static int take_image(struct carrier *carrier, size_t image, struct err *err)
 	static uint8_t buf[INDEX_CHUNK_MAX];
 
 	if (carrier_want(carrier, sample.class[image], sample.index[image], &sample.wanted[image],
-		    err) < 0)
+		    NULL, err) < 0)
 		return -1;
 	for (uint32_t i = 0; i < SAMPLE_CHUNKS; i++) {
 		uint32_t len = index_length(sample.index[image], i);

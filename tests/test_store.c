@@ -120,8 +120,10 @@ static void test_store__refuses_wrong_magic_and_format(void **state)
 	f->good.data[7] ^= 1;
 	refuse(f, "ABIDESTO");
 	f->good.data[7] ^= 1;
-	f->good.data[8] = 2;
-	refuse(f, "format 2");
+	f->good.data[8] = 3;
+	refuse(f, "format 3, this program knows 1 and 2");
+	f->good.data[8] = 2; /* without a base it is too short */
+	refuse(f, "32 bytes long, 64 expected");
 }
 
 static void test_store__refuses_another_count_or_length(void **state)
@@ -164,7 +166,7 @@ static void test_store__refuses_lengths_the_encoding_cannot_have(void **state)
 
 static void test_store__refuses_unknown_encodings(void **state)
 {
-	refuse_record(state, 1, 4, 0);
+	refuse_record(state, 1, 4, 0); /* those of a delta, too */
 	refuse_record(state, 1, 4, 100);
 	refuse_record(state, 1, 255, 0);
 }
@@ -172,6 +174,125 @@ static void test_store__refuses_unknown_encodings(void **state)
 static void test_store__refuses_a_repeat_of_nothing(void **state)
 {
 	refuse_record(state, 0, STORE_SAME, 0);
+}
+
+/* ---- of a delta ---- */
+
+static const struct digest BASE = {{1, 2, 3}};
+
+/* Puts a delta's store into the fixture, whatever it says. */
+static void make_delta(struct fixture *f, const enum store_encoding encodings[static 4],
+	const uint32_t lengths[static 4])
+{
+	bytes_finish(&f->good);
+	assert_int_equal(
+		store_encode_delta(&BASE, encodings, lengths, COUNT, &f->good, &f->err), 0);
+}
+
+static void test_store__delta_round_trip(void **state)
+{
+	static const enum store_encoding ENCODINGS[] = {
+		STORE_PATCH, STORE_BASE, STORE_PATCH, STORE_PATCH};
+	static const uint32_t LENGTHS[] = {100, 0, 0, 8999};
+	CLEANUP(store_free) struct store *store = NULL;
+	struct fixture *f = *state;
+	struct digest base = {0};
+
+	make_delta(f, ENCODINGS, LENGTHS);
+	assert_int_equal(f->good.len, 48 + 4 * COUNT);
+	assert_memory_equal(f->good.data, "ABIDESTO\2\0\0\0\4\0\0\0\1\2\3\0", 20);
+	assert_memory_equal(f->good.data + 48, "\x64\x00\x00\x05\x00\x00\x00\x04", 8);
+	assert_int_equal(store_parse(&f->good, f->index, &store, &f->err), 0);
+	assert_true(store_base(store, &base));
+	assert_true(digest_equal(&base, &BASE));
+	assert_int_equal(store_encoding(store, 1), STORE_BASE);
+	assert_int_equal(store_length(store, 0), 100);
+	assert_int_equal(store_length(store, 2), 0);
+	assert_true(store_data_size(store) == 100 + 8999);
+	assert_int_equal(store_size(store), 48 + 4 * COUNT);
+}
+
+static void test_store__no_base_without_a_delta(void **state)
+{
+	CLEANUP(store_free) struct store *store = NULL;
+	struct fixture *f = *state;
+	struct digest base;
+
+	assert_int_equal(store_parse(&f->good, f->index, &store, &f->err), 0);
+	assert_false(store_base(store, &base));
+}
+
+static void test_store__delta_names_its_base(void **state)
+{
+	static const enum store_encoding ENCODINGS[] = {
+		STORE_BASE, STORE_BASE, STORE_BASE, STORE_BASE};
+	static const uint32_t LENGTHS[COUNT] = {0};
+	struct fixture *f = *state;
+
+	make_delta(f, ENCODINGS, LENGTHS);
+	memset(f->good.data + 16, 0, 32);
+	refuse(f, "names no base");
+}
+
+static void test_store__refuses_patches_that_cannot_be(void **state)
+{
+	static const struct {
+		enum store_encoding encodings[4];
+		uint32_t lengths[4];
+		const char *text;
+	} CASES[] = {
+		/* One that nothing begins; that is as long as its chunks, or longer. */
+		{{STORE_BASE, STORE_PATCH, STORE_BASE, STORE_BASE}, {0}, "chunk 1"},
+		{{STORE_PATCH, STORE_BASE, STORE_BASE, STORE_BASE}, {4096}, "last patch"},
+		{{STORE_PATCH, STORE_PATCH, STORE_BASE, STORE_BASE}, {4096, 9}, "chunk 1"},
+		{{STORE_PATCH, STORE_PATCH, STORE_BASE, STORE_BASE}, {0xffffff, 0}, "last patch"},
+		/* A chunk of the base that has bytes. */
+		{{STORE_BASE, STORE_BASE, STORE_BASE, STORE_BASE}, {0, 0, 1, 0}, "chunk 2"},
+		{{(enum store_encoding)6, STORE_BASE, STORE_BASE, STORE_BASE}, {0}, "encoding 6"},
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+		make_delta(f, CASES[i].encodings, CASES[i].lengths);
+		refuse(f, CASES[i].text);
+	}
+}
+
+static void test_store__refuses_a_patch_of_too_much(void **state)
+{
+	CLEANUP(index_builder_free) struct index_builder *builder = NULL;
+	CLEANUP(bytes_finish) struct bytes bytes = {0};
+	static const enum store_encoding ENCODINGS[] = {
+		STORE_PATCH, STORE_PATCH, STORE_PATCH, STORE_PATCH};
+	static const uint32_t LENGTHS[] = {100, 0, 0, 0};
+	struct fixture *f = *state;
+	struct digest digest = {0};
+	uint32_t last = 1;
+
+	/* Exactly STORE_PATCH_MAX, then one byte more. */
+	for (; last <= 2; last++) {
+		CLEANUP(store_free) struct store *store = NULL;
+
+		index_builder_free(&builder);
+		index_free(&f->index);
+		assert_int_equal(index_builder_new(&builder, &f->err), 0);
+		for (unsigned int i = 0; i < 4; i++)
+			assert_int_equal(index_builder_add(builder,
+						 i == 0   ? STORE_PATCH_MAX / 2
+						 : i == 1 ? STORE_PATCH_MAX / 2 - 2
+						 : i == 2 ? 1
+							  : last,
+						 &digest, &f->err),
+				0);
+		assert_int_equal(index_builder_finish(builder, &bytes, &f->err), 0);
+		assert_int_equal(
+			index_parse(&bytes, STORE_PATCH_MAX - 1 + last, &f->index, &f->err), 0);
+		make_delta(f, ENCODINGS, LENGTHS);
+		if (last == 1)
+			assert_int_equal(store_parse(&f->good, f->index, &store, &f->err), 0);
+		else
+			refuse(f, "chunk 3");
+	}
 }
 
 static void test_store__free_takes_null(void **state)
@@ -201,6 +322,14 @@ int main(void)
 			test_store__refuses_unknown_encodings, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_store__refuses_a_repeat_of_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_store__delta_round_trip, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_store__no_base_without_a_delta, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_store__delta_names_its_base, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_store__refuses_patches_that_cannot_be, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_store__refuses_a_patch_of_too_much, setup, teardown),
 		cmocka_unit_test(test_store__free_takes_null),
 	};
 

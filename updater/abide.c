@@ -26,12 +26,16 @@ static const struct command *const COMMANDS[] = {
 static const struct {
 	const char *name;
 	enum cmd_option option;
+	const char *value; /* what comes after it, or "" */
 	const char *help;
 } OPTIONS[] = {
-	{"--force", CMD_FORCE, "also a build that failed here, or over a group that does not boot"},
-	{"--json", CMD_JSON, "one JSON object a line on standard output"},
-	{"--reboot", CMD_REBOOT, "reboot afterwards, unless nothing is to be tried"},
-	{"--verify", CMD_VERIFY, "check the chain instead of printing the lines"},
+	{"--fallback", CMD_FALLBACK, " SOURCE",
+		"a full bundle, if SOURCE is a delta of no use here"},
+	{"--force", CMD_FORCE, "",
+		"also a build that failed here, or over a group that does not boot"},
+	{"--json", CMD_JSON, "", "one JSON object a line on standard output"},
+	{"--reboot", CMD_REBOOT, "", "reboot afterwards, unless nothing is to be tried"},
+	{"--verify", CMD_VERIFY, "", "check the chain instead of printing the lines"},
 };
 
 /* The signal that asked us to stop. Library calls look at it between two pieces of work. */
@@ -94,7 +98,7 @@ static void print_command_help(const struct command *command)
 	ui_say("usage: abide [-c FILE] [-v] %s", command->name);
 	for (size_t i = 0; i < ARRAY_LEN(OPTIONS); i++)
 		if (command->options & OPTIONS[i].option)
-			ui_say(" [%s]", OPTIONS[i].name);
+			ui_say(" [%s%s]", OPTIONS[i].name, OPTIONS[i].value);
 	ui_say("%s%s\n\n%s\n\n%s", command->operands[0] ? " " : "", command->operands,
 		command->summary, command->help);
 	if (command->options)
@@ -111,12 +115,20 @@ struct line {
 	bool help, version, verbose;
 };
 
-static int set_option(struct line *line, const char *word, struct err *err)
+/* `next` is the word after it, or NULL; *ret_used: it was the option's. */
+static int set_option(
+	struct line *line, const char *word, const char *next, bool *ret_used, struct err *err)
 {
 	for (size_t i = 0; i < ARRAY_LEN(OPTIONS); i++) {
 		if (strcmp(word, OPTIONS[i].name) != 0)
 			continue;
 		line->cmd.options |= OPTIONS[i].option;
+		if (!OPTIONS[i].value[0])
+			return 0;
+		if (!next)
+			return err_set(err, FAIL_USAGE, "%s wants%s", word, OPTIONS[i].value);
+		line->cmd.fallback = next; /* the only one with a value */
+		*ret_used = true;
 		return 0;
 	}
 	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
@@ -150,6 +162,8 @@ static int parse_line(int argc, char **argv, struct line *line, struct err *err)
 	line->cmd.operands = argv;
 	for (int i = 1; i < argc; i++) {
 		char *word = argv[i];
+		const char *next = i + 1 < argc ? argv[i + 1] : NULL;
+		bool used = false;
 		int result = 0;
 
 		if (options && strcmp(word, "--") == 0)
@@ -159,13 +173,14 @@ static int parse_line(int argc, char **argv, struct line *line, struct err *err)
 		else if (options && strcmp(word, "-c") == 0)
 			result = err_set(err, FAIL_USAGE, "-c wants a file");
 		else if (options && word[0] == '-' && word[1])
-			result = set_option(line, word, err);
+			result = set_option(line, word, next, &used, err);
 		else if (!line->cmd.command)
 			result = set_command(line, word, err);
 		else
 			line->cmd.operands[line->cmd.operand_count++] = word;
 		if (result < 0)
 			return -1;
+		i += used;
 	}
 	return 0;
 }

@@ -42,7 +42,7 @@ int artifact_read_indexes(struct artifact *artifact, struct err *err)
 	for (size_t i = 0; i < manifest->image_count; i++)
 		if (read_index(artifact, &manifest->images[i], &artifact->indexes[i], err) < 0)
 			return -1;
-	return 0;
+	return carrier_stores(artifact->carrier, &artifact->delta, &artifact->base, err);
 }
 
 int artifact_header(const struct artifact *artifact, struct bytes *ret, struct err *err)

@@ -23,12 +23,14 @@ struct artifact {
 	struct bytes signature;
 	struct manifest *manifest;
 	struct index *indexes[MANIFEST_IMAGES_MAX]; /* as manifest->images; NULL before _indexes */
+	bool delta; /* after _indexes: of use only with the artifact `base`. Nobody signed for that */
+	struct digest base;
 };
 
 /* The manifest, verified. */
 int artifact_open(const char *source, const struct carrier_options *options,
 	const struct trust *trust, struct artifact *ret, struct err *err);
-/* Then every index, each compared with the digest in the manifest. */
+/* Then every index, each compared with the digest in the manifest; and whether it is a delta. */
 int artifact_read_indexes(struct artifact *artifact, struct err *err);
 /* The header as a slot keeps it (header.h). After artifact_read_indexes(). */
 int artifact_header(const struct artifact *artifact, struct bytes *ret, struct err *err);

@@ -28,6 +28,7 @@ struct carrier {
 	struct carrier_options options;
 	unsigned int patience; /* seconds without a byte until the child counts as hung */
 	unsigned int notes;
+	const struct carrier_base *base; /* of the image being asked for, or NULL */
 };
 
 /* ---- waiting ---- */
@@ -125,12 +126,74 @@ static int take_error(struct carrier *carrier, uint32_t len, struct err *err)
 	return -1;
 }
 
+static int send_all(struct carrier *carrier, const void *buf, size_t len, struct err *err);
+
+/* How many bytes the chunks of a run have. */
+static int run_bytes(const struct carrier_base *base, const uint8_t *bytes, struct patch_run *ret,
+	uint64_t *len, struct err *err)
+{
+	if (patch_parse_run(bytes, ret, err) < 0)
+		return -1;
+	if (ret->first >= base->count || ret->count > base->count - ret->first)
+		return err_set(err, FAIL_UNTRUSTED,
+			"the delta uses %u chunks from %u on of its base, which has %u", ret->count,
+			ret->first, base->count);
+	for (uint32_t i = 0; i < ret->count; i++)
+		*len += base->length(base->arg, ret->first + i); /* 2^24 runs of 2^18 each */
+	return 0;
+}
+
+static int send_run(struct carrier *carrier, const uint8_t *bytes, struct err *err)
+{
+	const struct carrier_base *base = carrier->base;
+	struct patch_run run;
+	const uint8_t *data;
+
+	if (patch_parse_run(bytes, &run, err) < 0)
+		return -1;
+	for (uint32_t i = run.first; i < run.first + run.count; i++)
+		if (base->chunk(base->arg, i, &data, err) < 0 ||
+			send_all(carrier, data, base->length(base->arg, i), err) < 0)
+			return -1;
+	return 0;
+}
+
+/* The child asks for chunks of the base. All numbers are checked before a byte is read. */
+static int give_base(struct carrier *carrier, uint32_t len, struct err *err)
+{
+	uint8_t runs[PATCH_RUN_LEN * PATCH_RUNS_MAX];
+	uint8_t head[MESSAGE_HEAD_LEN];
+	struct patch_run run;
+	uint64_t bytes = 0;
+
+	if (!carrier->base || len % PATCH_RUN_LEN != 0)
+		return lie(err, "it asks for a base where there is none");
+	if (receive(carrier, runs, len, err) < 0)
+		return -1;
+	for (uint32_t at = 0; at < len; at += PATCH_RUN_LEN)
+		if (run_bytes(carrier->base, runs + at, &run, &bytes, err) < 0)
+			return -1;
+	if (bytes > PATCH_PREFIX_MAX)
+		return err_set(err, FAIL_UNTRUSTED,
+			"the delta uses %llu bytes of its base in one patch, at most %u expected",
+			(unsigned long long)bytes, PATCH_PREFIX_MAX);
+	le32_put(head, MESSAGE_BASE);
+	le32_put(head + 4, (uint32_t)bytes);
+	if (send_all(carrier, head, sizeof(head), err) < 0)
+		return -1;
+	for (uint32_t at = 0; at < len; at += PATCH_RUN_LEN)
+		if (send_run(carrier, runs + at, err) < 0)
+			return -1;
+	return 0;
+}
+
 /* The next message that is an answer; it has to be of that type. Of MESSAGE_ERROR there is none
  * that succeeds: always -1, with what the child said. */
 static int next_answer(
 	struct carrier *carrier, enum message_type type, uint32_t *ret_len, struct err *err)
 {
 	struct message message;
+	bool asked = false; /* for a part of the base: once for an answer */
 
 	for (unsigned int alive = 0; alive < ALIVE_MAX; alive++) {
 		if (message_next(&carrier->reader, &message, err) < 0)
@@ -140,6 +203,12 @@ static int next_answer(
 		if (message.type == type) {
 			*ret_len = message.len;
 			return 0;
+		}
+		if (message.type == MESSAGE_BASE && !asked && type == MESSAGE_CHUNK) {
+			asked = true;
+			if (give_base(carrier, message.len, err) < 0)
+				return -1;
+			continue;
 		}
 		if (message.type == MESSAGE_NOTE && take_note(carrier, message.len, err) < 0)
 			return -1;
@@ -330,8 +399,26 @@ int carrier_index(struct carrier *carrier, const char *class, uint64_t size, str
 	return receive_bytes(carrier, len, ret, err);
 }
 
+int carrier_stores(
+	struct carrier *carrier, bool *ret_delta, struct digest *ret_base, struct err *err)
+{
+	struct digest base = {0};
+	uint32_t len = 0;
+
+	if (ask(carrier, MESSAGE_STORES, NULL, 0, err) < 0 ||
+		next_answer(carrier, MESSAGE_STORES, &len, err) < 0)
+		return -1;
+	if (len != 0 && len != sizeof(base.b))
+		return lie(err, "a base that is no artifact's id");
+	if (receive(carrier, base.b, len, err) < 0)
+		return -1;
+	*ret_delta = len != 0;
+	*ret_base = base;
+	return 0;
+}
+
 int carrier_want(struct carrier *carrier, const char *class, const struct index *index,
-	const uint8_t *bitmap, struct err *err)
+	const uint8_t *bitmap, const struct carrier_base *base, struct err *err)
 {
 	uint8_t start[MESSAGE_HEAD_LEN + MESSAGE_CLASS_FIELD] = {0};
 	size_t bitmap_len = (index_count(index) + 7u) / 8u;
@@ -339,6 +426,7 @@ int carrier_want(struct carrier *carrier, const char *class, const struct index 
 
 	if (class_len < 1 || class_len > MANIFEST_CLASS_MAX)
 		return err_set(err, FAIL_UNTRUSTED, "class '%s'", class);
+	carrier->base = base;
 	le32_put(start, MESSAGE_WANT);
 	le32_put(start + 4, (uint32_t)(MESSAGE_CLASS_FIELD + bitmap_len));
 	memcpy(start + MESSAGE_HEAD_LEN, class, class_len);

@@ -5,12 +5,15 @@
  * a seccomp filter) and then fetches, unpacks and decompresses. Whatever comes back is only bytes:
  * lengths are bounded here, contents are for the caller to authenticate.
  *
- *	carrier_open -> carrier_manifest -> carrier_index (each image, in order)
+ *	carrier_open -> carrier_manifest -> carrier_index (each image, in order) -> (carrier_stores)
  *	  -> { carrier_want -> carrier_chunk (each wanted one, ascending) } (each image, in order)
  *	  -> carrier_end -> carrier_close
  *
  * carrier_close() may come at any point and ends the child. An image of which nothing is wanted
  * may be asked for with an empty bitmap, or left out.
+ *
+ * The chunks of a delta are encoded against chunks of its base, which the child cannot read: while
+ * it works it asks for some, by number, and gets what `struct carrier_base` gives.
  *
  * A child that crashes, hangs for longer than stall_timeout, or breaks the protocol is an error
  * (FAIL_UNTRUSTED for lies, FAIL_IO for death, FAIL_NETWORK/FAIL_IO/FAIL_UNTRUSTED as the child
@@ -21,9 +24,11 @@
 #define ABIDE_UPDATER_CARRIER_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "updater/digest.h"
 #include "updater/err.h"
 #include "updater/index.h"
 #include "updater/mem.h"
@@ -50,6 +55,16 @@ struct carrier_stats {
 	uint32_t resumed; /* reconnects */
 };
 
+/* The chunks of a delta's base, by the index of the image of the same class. */
+struct carrier_base {
+	uint32_t count; /* of chunks */
+	/* i < count. Known before the first byte is sent. */
+	uint32_t (*length)(void *arg, uint32_t i);
+	/* Its bytes, compared with the base's signed index; valid until the next call. */
+	int (*chunk)(void *arg, uint32_t i, const uint8_t **ret, struct err *err);
+	void *arg;
+};
+
 /* source: a path, "-" (standard input), "http://..." or "https://...". A path is opened here, with
  * the caller's rights, read only; a URL is the child's business. */
 int carrier_open(const char *source, const struct carrier_options *options, struct carrier **ret,
@@ -59,10 +74,15 @@ int carrier_manifest(struct carrier *carrier, struct bytes *ret_manifest,
 /* Exactly `size` bytes of CLASS.index, which must be the next member. */
 int carrier_index(struct carrier *carrier, const char *class, uint64_t size, struct bytes *ret,
 	struct err *err);
+/* After the last index: the stores are fetched and parsed, there. *ret_delta: the bundle is a delta,
+ * as the child says, and *ret_base the artifact it is of use with. */
+int carrier_stores(
+	struct carrier *carrier, bool *ret_delta, struct digest *ret_base, struct err *err);
 /* Bit i of the bitmap (byte i / 8, bit i % 8): chunk i of CLASS is wanted. The index is the
- * authenticated one; the child uses its own copy. */
+ * authenticated one; the child uses its own copy. base: borrowed until the last of the chunks came;
+ * NULL: the child has no reason to ask. */
 int carrier_want(struct carrier *carrier, const char *class, const struct index *index,
-	const uint8_t *bitmap, struct err *err);
+	const uint8_t *bitmap, const struct carrier_base *base, struct err *err);
 /* The plain bytes of the next wanted chunk, which must be `number`, exactly len long. They are in
  * the caller's private memory when this returns: digest them before use. */
 int carrier_chunk(

@@ -21,6 +21,7 @@ enum cmd_option {
 	CMD_FORCE = 2,
 	CMD_REBOOT = 4,
 	CMD_VERIFY = 8,
+	CMD_FALLBACK = 16, /* with a value: struct cmd */
 };
 
 struct cmd; /* below */
@@ -49,6 +50,7 @@ extern const struct command CMD_VERIFY_COMMAND;
 struct cmd {
 	const struct command *command;
 	unsigned int options; /* enum cmd_option given */
+	const char *fallback; /* CMD_FALLBACK's value, or NULL */
 	const char *config_path; /* -c; NULL: the usual places */
 	char **operands;
 	int operand_count;

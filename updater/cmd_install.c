@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/reboot.h>
 #include <unistd.h>
 
@@ -75,6 +76,8 @@ static void print_result(const struct cmd *cmd, const struct install_result *res
 		break;
 	case PLAN_WRITE:
 		ui_say("is installed in group %s and activated; reboot to run it\n", group);
+		if (result->delta || result->fallback)
+			ui_say("  from %s\n", result->fallback ? "the fallback" : "the delta");
 		print_bytes(result);
 		break;
 	}
@@ -109,12 +112,16 @@ static int run(struct cmd *cmd, struct err *err)
 	struct install_result result;
 	const struct install_options options = {
 		.force = cmd->options & CMD_FORCE,
+		.fallback = cmd->fallback,
 		.interrupted = cmd->interrupted,
 		.progress = on_progress,
 		.note = on_note,
 		.arg = cmd,
 	};
 
+	if (cmd->fallback && strcmp(cmd->fallback, "-") == 0)
+		return err_set(err, FAIL_USAGE,
+			"--fallback '-': standard input is for SOURCE, a path or URL is expected");
 	if (cmd_device(cmd, err) < 0)
 		return -1;
 	if ((cmd->options & CMD_REBOOT) && cmd->config->booted_set)
@@ -140,10 +147,11 @@ const struct command CMD_INSTALL_COMMAND = {
 	.help = "SOURCE: a path, '-' for standard input, http://... or https://... Writes the "
 		"group "
 		"that does\nnot run, never the running one. Run again it goes on where it was "
-		"stopped, or has nothing\nto do.\n",
+		"stopped, or has nothing\nto do. A delta needs its base to run; --fallback is for "
+		"where it does not, or cannot be had.\n",
 	.interrupted = "the device is as before, but for the target group, which may be "
 		       "unsealed now; the same command goes on where this one stopped",
-	.options = CMD_JSON | CMD_FORCE | CMD_REBOOT,
+	.options = CMD_JSON | CMD_FALLBACK | CMD_FORCE | CMD_REBOOT,
 	.operands_min = 1,
 	.operands_max = 1,
 	.run = run,

@@ -203,9 +203,11 @@ static int get_chunk(struct pour *pour, uint32_t i, uint8_t *buf, struct err *er
 	case PLAN_MOVED:
 		return copy_seed(pour, i, buf, err);
 	case PLAN_FETCH:
-		if (carrier_chunk(fill->carrier, i, buf, len, err) < 0)
-			return -1;
-		return verify_chunk(pour, i, buf, err);
+		if (carrier_chunk(fill->carrier, i, buf, len, err) == 0 &&
+			verify_chunk(pour, i, buf, err) == 0)
+			return 0;
+		pour->fill->source_failed = true;
+		return -1;
 	case PLAN_IN_PLACE:
 	case PLAN_ZERO:
 		break;
@@ -308,8 +310,10 @@ int fill_write(struct fill *fill, struct err *err)
 	pour.hasher = hasher;
 	pour.writer = writer;
 	if (totals.fetch > 0 && carrier_want(fill->carrier, fill->class, fill->index,
-					plan_wanted(fill->plan), err) < 0)
+					plan_wanted(fill->plan), fill->base, err) < 0) {
+		fill->source_failed = true;
 		return -1;
+	}
 	failed = writer_begin(writer, err) < 0 || pour_all(&pour, err) < 0;
 	fill->written = writer_written(writer);
 	return failed ? -1 : 0;

@@ -28,6 +28,8 @@ struct fill {
 	struct plan_image *plan; /* chunks that are not where they should be: planned anew */
 	struct blockdev *const *seeds; /* by the plan's numbers, for reading; NULL if it has none */
 	struct carrier *carrier; /* at CLASS.data; used only if something is to be fetched */
+	const struct carrier_base
+		*base; /* of a delta: what its patches are made against; or NULL */
 	struct seal *seal; /* `writing`, in force; its mark is advanced */
 	uint64_t mark_interval; /* bytes between two marks; 0: 64 MiB */
 	/* All of the image up to `mark` is flushed, but for its first block, which will be `first`;
@@ -37,6 +39,7 @@ struct fill {
 	void *arg;
 	const volatile sig_atomic_t *interrupted; /* or NULL */
 	uint64_t written; /* out: bytes of image written */
+	bool source_failed; /* out: it was the source that failed: another one may do */
 };
 
 /* Reads the chunks planned as in place or reused and compares their digests: one that differs, or

@@ -56,8 +56,11 @@ static int open_artifact(struct install *in, const char *source, struct err *err
 	options.interrupted = in->options->interrupted;
 	options.note = in->options->note;
 	options.note_arg = in->options->arg;
-	if (artifact_open(source, &options, &trust, &in->artifact, err) < 0)
+	if (artifact_open(source, &options, &trust, &in->artifact, err) < 0) {
+		/* Not FAIL_UNTRUSTED: who offers what nobody signed for is not passed over. */
+		in->source_failed = err->code == FAIL_NETWORK || err->code == FAIL_IO;
 		return -1;
+	}
 	in->result.artifact = *trusted_id(in->artifact.trusted);
 	memcpy(in->result.version, in->artifact.manifest->version, sizeof(in->result.version));
 	return 0;
@@ -99,6 +102,23 @@ static void judge(struct install *in, struct policy_verdict *ret)
 
 	look_at_slots(in, slots, errs);
 	policy_judge(in->artifact.manifest, &in->result.artifact, &input, ret);
+}
+
+/* The rest of what is read before anything is written. Whether it is a delta, and for what, only
+ * the carrier says, and only what it says is believed: a lie costs a chunk that is wrong. */
+static int read_indexes(struct install *in, struct policy_verdict *verdict, struct err *err)
+{
+	in->source_failed = true;
+	if (artifact_read_indexes(&in->artifact, err) < 0)
+		return -1;
+	in->result.delta = in->artifact.delta;
+	if (in->artifact.delta)
+		policy_judge_base(&in->artifact.base, &in->view.state,
+			&in->view.facts[in->view.state.booted], verdict);
+	if (policy_enforce(verdict, err) < 0)
+		return -1;
+	in->source_failed = false;
+	return 0;
 }
 
 /* ---- 3. the group ---- */
@@ -187,8 +207,10 @@ static int write_group(struct install *in, struct err *err)
 		if (install_bring_slot(in, class, &old[class], &seals[class], err) < 0)
 			return err_wrap(err, "slot '%s'", name);
 	}
-	if (carrier_end(in->artifact.carrier, &stats, err) < 0)
+	if (carrier_end(in->artifact.carrier, &stats, err) < 0) {
+		in->source_failed = true;
 		return -1;
+	}
 	in->result.fetched = stats.fetched;
 	in->view.state.now = STATE_WRITING;
 	return 0;
@@ -244,7 +266,7 @@ static int deactivate(struct install *in, struct err *err)
 
 static int carry_out(struct install *in, struct err *err)
 {
-	struct policy_verdict verdict;
+	struct policy_verdict verdict = {0};
 
 	in->result.action = plan_action(&in->view.state, in->view.facts, &in->result.artifact);
 	in->result.group = in->view.state.target;
@@ -278,7 +300,7 @@ static int carry_out(struct install *in, struct err *err)
 			return -1;
 		break;
 	}
-	if (artifact_read_indexes(&in->artifact, err) < 0 || write_group(in, err) < 0)
+	if (read_indexes(in, &verdict, err) < 0 || write_group(in, err) < 0)
 		return -1;
 	return flip(in, err);
 }
@@ -298,18 +320,60 @@ static void tell_failure(const struct install *in, const struct err *err)
 		note(in, text);
 }
 
+/* One source, from the first look at the device on. `wanted`: the artifact it has to be, or zeros. */
+static int attempt(
+	struct install *in, const char *source, const struct digest *wanted, struct err *err)
+{
+	char id[2][DIGEST_HEX_LEN + 1];
+
+	if (device_examine(in->device, &in->view, err) < 0 || open_artifact(in, source, err) < 0)
+		return -1;
+	if (!digest_is_zero(wanted) && !digest_equal(wanted, &in->result.artifact)) {
+		digest_to_hex(&in->result.artifact, id[0]);
+		digest_to_hex(wanted, id[1]);
+		return err_set(err, FAIL_REFUSED,
+			"it is artifact %s, not %s as the source it should stand in for", id[0],
+			id[1]);
+	}
+	if (in->view.boot_note[0])
+		note(in, in->view.boot_note);
+	return carry_out(in, err);
+}
+
+/* The whole story again, with another source: it goes on with what is right in the slot, as after
+ * a power cut. */
+static int fall_back(struct install *in, struct err *err)
+{
+	const struct install_options *options = in->options;
+	struct digest wanted = in->result.artifact;
+	char text[600];
+
+	(void)snprintf(text, sizeof(text), "%s; installing from '%s' instead", err->msg,
+		options->fallback); /* cut, if it is too long */
+	note(in, text);
+	record(in, "fallback", in->view.state.now, in->view.state.now, text);
+	install_finish(in);
+	*in = (struct install){.device = in->device, .options = options};
+	in->result.fallback = true;
+	if (attempt(in, options->fallback, &wanted, err) < 0)
+		return err_wrap(err, "fallback '%s'", options->fallback);
+	return 0;
+}
+
 int install_run(struct device *device, const char *source, const struct install_options *options,
 	struct install_result *ret, struct err *err)
 {
 	CLEANUP(lock_release) struct lock lock = {.fd = -1};
 	CLEANUP(install_finish) struct install in = {.device = device, .options = options};
+	static const struct digest ANY;
+	int result;
 
-	if (lock_take(device->run_dir, "install", &lock, err) < 0 ||
-		device_examine(device, &in.view, err) < 0 || open_artifact(&in, source, err) < 0)
+	if (lock_take(device->run_dir, "install", &lock, err) < 0)
 		return -1;
-	if (in.view.boot_note[0])
-		note(&in, in.view.boot_note);
-	if (carry_out(&in, err) < 0) {
+	result = attempt(&in, source, &ANY, err);
+	if (result < 0 && options->fallback && in.source_failed && err->code != FAIL_INTERRUPTED)
+		result = fall_back(&in, err);
+	if (result < 0) {
 		if (in.result.action == PLAN_WRITE && in.header.data)
 			tell_failure(&in, err);
 		return -1;
@@ -323,9 +387,16 @@ int install_run(struct device *device, const char *source, const struct install_
 static int plan_write(struct install *in, struct install_plan *plan, struct err *err)
 {
 	const struct seal *seals = in->view.seals[in->view.state.target];
+	struct err unread = {0};
+	struct err refusal;
 
-	if (artifact_read_indexes(&in->artifact, err) < 0)
-		return -1;
+	if (read_indexes(in, &plan->verdict, &unread) < 0) {
+		/* Nothing was refused before: a delta without its base is now. */
+		plan->refused = policy_enforce(&plan->verdict, &refusal) < 0;
+		if (!plan->refused)
+			*err = unread;
+		return plan->refused ? 0 : -1;
+	}
 	seeds_open(in->device, &in->view, &in->seeds);
 	for (size_t k = 0; k < in->artifact.manifest->image_count; k++) {
 		CLEANUP(plan_image_free) struct plan_image *image = NULL;
@@ -358,6 +429,7 @@ int install_plan(struct device *device, const char *source, const struct install
 	if (plan.action == PLAN_WRITE && !plan.refused && plan_write(&in, &plan, err) < 0)
 		return -1;
 	plan.view = in.view;
+	plan.delta = in.artifact.delta;
 	plan.manifest = steal_ptr(&in.artifact.manifest);
 	*ret = plan;
 	return 0;

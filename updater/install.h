@@ -36,6 +36,9 @@ struct install_progress {
 
 struct install_options {
 	bool force; /* a rejected build again */
+	/* Installed instead when the source cannot be had, is a delta whose base is not here, or has
+	 * other bytes than it should; or NULL. Verified as the source is, and the same artifact. */
+	const char *fallback;
 	uint64_t mark_interval; /* tests only: see fill.h */
 	const volatile sig_atomic_t *interrupted; /* or NULL */
 	void (*progress)(void *arg, const struct install_progress *progress); /* or NULL */
@@ -51,6 +54,8 @@ struct install_result {
 	struct plan_totals bytes; /* of all images, by source, as it turned out */
 	uint64_t written; /* bytes written into slots, image data only */
 	uint64_t fetched; /* bytes read from the source, as the carrier says */
+	bool delta; /* the source was a delta */
+	bool fallback; /* the fallback was used */
 };
 
 /* Fails with any code but FAIL_HEALTH. On failure the running system is as before; the target
@@ -66,6 +71,7 @@ struct install_plan {
 	struct policy_verdict verdict;
 	enum plan_action action;
 	bool refused; /* a check is not ok: the action would not happen */
+	bool delta;
 	struct plan_totals totals[MANIFEST_IMAGES_MAX]; /* by image; PLAN_WRITE only */
 };
 int install_plan(struct device *device, const char *source, const struct install_options *options,

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "updater/base.h"
 #include "updater/fill.h"
 #include "updater/mem.h"
 
@@ -103,11 +104,15 @@ static int fill_slot(struct install *in, size_t class, const struct seal *old, s
 	struct err *err)
 {
 	CLEANUP(plan_image_free) struct plan_image *plan = NULL;
+	CLEANUP(base_close) struct base *base = NULL;
 	size_t i;
 	int result;
 
 	(void)install_image(in, class, &i);
 	if (install_plan_slot(in, class, old, &plan, err) < 0)
+		return -1;
+	if (in->artifact.delta &&
+		seeds_base(&in->seeds, in->device, &in->view, class, &base, err) < 0)
 		return -1;
 	struct fill fill = {
 		.slot = in->slots[class],
@@ -116,6 +121,7 @@ static int fill_slot(struct install *in, size_t class, const struct seal *old, s
 		.plan = plan,
 		.seeds = in->seeds.slots,
 		.carrier = in->artifact.carrier,
+		.base = base_carrier(base),
 		.seal = seal,
 		.mark_interval = in->options->mark_interval,
 		.flushed = on_flushed,
@@ -124,6 +130,7 @@ static int fill_slot(struct install *in, size_t class, const struct seal *old, s
 		.interrupted = in->options->interrupted,
 	};
 	result = fill_check(&fill, err) < 0 || fill_write(&fill, err) < 0 ? -1 : 0;
+	in->source_failed = fill.source_failed;
 	count_bytes(in, &fill);
 	return result;
 }

@@ -30,6 +30,7 @@ struct install {
 	struct readback_proof *proofs[MANIFEST_IMAGES_MAX]; /* by class */
 	enum install_phase phase;
 	const char *class; /* at work on */
+	bool source_failed; /* another source may do */
 	struct install_result result;
 };
 

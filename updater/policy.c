@@ -172,6 +172,27 @@ void policy_judge(const struct manifest *manifest, const struct digest *artifact
 		judge_slot(manifest, &input->slots[i], input, ret);
 }
 
+void policy_judge_base(const struct digest *base, const struct state *state,
+	const struct group_facts *running, struct policy_verdict *verdict)
+{
+	char needed[DIGEST_HEX_LEN + 1], found[DIGEST_HEX_LEN + 1] = "nothing known";
+	bool ok = running->seal == SEAL_SEALED && digest_equal(&running->artifact, base);
+
+	digest_to_hex(base, needed);
+	if (running->seal == SEAL_SEALED)
+		digest_to_hex(&running->artifact, found);
+	if (ok)
+		add(verdict, "base", true, FAIL_REFUSED,
+			"a delta for artifact %.12s..., which runs in group %s", needed,
+			group_name(state->booted));
+	else
+		add(verdict, "base", false, FAIL_REFUSED,
+			"a delta for artifact %s, but group %s runs %.12s%s: install the full "
+			"bundle, or a delta for that",
+			needed, group_name(state->booted), found,
+			running->seal == SEAL_SEALED ? "..." : "");
+}
+
 int policy_enforce(const struct policy_verdict *verdict, struct err *err)
 {
 	for (size_t i = 0; i < verdict->count; i++)

@@ -53,6 +53,9 @@ struct policy_input {
 
 void policy_judge(const struct manifest *manifest, const struct digest *artifact,
 	const struct policy_input *input, struct policy_verdict *ret);
+/* Adds whether a delta's base is what runs: the one place where it cannot change under the install. */
+void policy_judge_base(const struct digest *base, const struct state *state,
+	const struct group_facts *running, struct policy_verdict *verdict);
 /* The first check that is not ok as an error; 0 if all are. */
 int policy_enforce(const struct policy_verdict *verdict, struct err *err);
 

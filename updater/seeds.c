@@ -88,3 +88,19 @@ int seeds_add(const struct seeds *seeds, const struct device *device,
 	plan_image_end_seeds(plan);
 	return 0;
 }
+
+int seeds_base(const struct seeds *seeds, const struct device *device,
+	const struct device_view *view, size_t class, struct base **ret, struct err *err)
+{
+	CLEANUP(index_free) struct index *index = NULL;
+	struct blockdev *slot = seeds->slots[number_of(class)];
+
+	if (slot)
+		index = seeds_index(device, slot, &view->seals[device->booted][class],
+			device->classes[class].name);
+	if (!index) {
+		*ret = NULL;
+		return 0;
+	}
+	return base_open(slot, &index, ret, err);
+}

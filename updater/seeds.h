@@ -10,6 +10,7 @@
 #ifndef ABIDE_UPDATER_SEEDS_H
 #define ABIDE_UPDATER_SEEDS_H
 
+#include "updater/base.h"
 #include "updater/blockdev.h"
 #include "updater/device.h"
 #include "updater/err.h"
@@ -32,5 +33,10 @@ struct index *seeds_index(const struct device *device, struct blockdev *slot,
 int seeds_add(const struct seeds *seeds, const struct device *device,
 	const struct device_view *view, size_t class, const struct index *index,
 	const struct index *old, struct plan_image *plan, struct err *err);
+
+/* What a delta's patches for this class are made against: the running group's image. NULL if that
+ * cannot be had; then chunks that need it fail. */
+int seeds_base(const struct seeds *seeds, const struct device *device,
+	const struct device_view *view, size_t class, struct base **ret, struct err *err);
 
 #endif

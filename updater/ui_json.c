@@ -271,22 +271,24 @@ int ui_json_plan(const struct install_plan *plan, struct err *err)
 {
 	const struct state *state = &plan->view.state;
 
-	return print(json_pack("{s:s, s:s, s:o, s:s, s:s, s:b, s:s, s:s, s:o, s:o}", "event",
-			     "result", "command", "plan", "artifact", digest(&plan->artifact),
-			     "version", plan->manifest->version, "action",
-			     plan_action_name(plan->action), "refused", plan->refused, "booted",
-			     group_name(state->booted), "target", group_name(state->target),
-			     "checks", plan_checks(&plan->verdict), "images", plan_images(plan)),
+	return print(
+		json_pack("{s:s, s:s, s:o, s:s, s:s, s:b, s:s, s:s, s:o, s:o, s:b}", "event",
+			"result", "command", "plan", "artifact", digest(&plan->artifact), "version",
+			plan->manifest->version, "action", plan_action_name(plan->action),
+			"refused", plan->refused, "booted", group_name(state->booted), "target",
+			group_name(state->target), "checks", plan_checks(&plan->verdict), "images",
+			plan_images(plan), "delta", plan->delta),
 		err);
 }
 
 int ui_json_install(const struct install_result *result, struct err *err)
 {
-	return print(json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:o}", "event", "result",
-			     "command", "install", "artifact", digest(&result->artifact), "version",
-			     result->version, "action", plan_action_name(result->action), "group",
-			     group_name(result->group), "bytes", totals(&result->bytes), "written",
-			     number(result->written), "fetched", number(result->fetched)),
+	return print(json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "event",
+			     "result", "command", "install", "artifact", digest(&result->artifact),
+			     "version", result->version, "action", plan_action_name(result->action),
+			     "group", group_name(result->group), "bytes", totals(&result->bytes),
+			     "written", number(result->written), "fetched", number(result->fetched),
+			     "delta", result->delta, "fallback", result->fallback),
 		err);
 }
 

@@ -39,6 +39,12 @@ void decoder_free(struct decoder **decoder)
 int decoder_zstd(struct decoder *decoder, const uint8_t *in, size_t in_len, uint8_t *out,
 	size_t out_len, struct err *err)
 {
+	return decoder_zstd_after(decoder, NULL, 0, in, in_len, out, out_len, err);
+}
+
+int decoder_zstd_after(struct decoder *decoder, const uint8_t *prefix, size_t prefix_len,
+	const uint8_t *in, size_t in_len, uint8_t *out, size_t out_len, struct err *err)
+{
 	size_t frame = ZSTD_findFrameCompressedSize(in, in_len);
 	size_t n;
 
@@ -49,6 +55,10 @@ int decoder_zstd(struct decoder *decoder, const uint8_t *in, size_t in_len, uint
 	if (frame != in_len)
 		return err_set(err, FAIL_UNTRUSTED, "the zstd frame has %zu bytes, %zu are stored",
 			frame, in_len);
+	/* For this frame only; and before each, or one that failed would leave its prefix behind. */
+	n = ZSTD_DCtx_refPrefix(decoder->context, prefix, prefix_len);
+	if (ZSTD_isError(n))
+		return err_set(err, FAIL_IO, "zstd: %s", ZSTD_getErrorName(n));
 	n = ZSTD_decompressDCtx(decoder->context, out, out_len, in, in_len);
 	if (ZSTD_isError(n))
 		return err_set(err, FAIL_UNTRUSTED, "does not decompress to %zu bytes: %s", out_len,

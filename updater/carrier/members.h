@@ -25,9 +25,8 @@
 #define MEMBER_DATA_SUFFIX  ".data"
 
 #define MEMBER_SIGNATURE_MAX (64u << 10)
-#define MEMBER_STORE_MAX                                                                           \
-	((uint64_t)STORE_HEADER_LEN + (uint64_t)STORE_RECORD_LEN * INDEX_CHUNKS_MAX)
-#define MEMBER_NAME_MAX (MANIFEST_CLASS_MAX + 8u)
+#define MEMBER_STORE_MAX     STORE_SIZE_MAX(INDEX_CHUNKS_MAX)
+#define MEMBER_NAME_MAX      (MANIFEST_CLASS_MAX + 8u)
 
 enum member_kind {
 	MEMBER_KIND_MANIFEST,

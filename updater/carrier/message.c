@@ -33,6 +33,8 @@ static const struct range LENGTHS[][2] = {
 	[MESSAGE_NOTE] = {NEVER, {1, MESSAGE_TEXT_MAX}},
 	[MESSAGE_ALIVE] = {NEVER, {0, 0}},
 	[MESSAGE_ERROR] = {NEVER, {5, 4 + MESSAGE_TEXT_MAX}},
+	[MESSAGE_STORES] = {{0, 0}, {0, DIGEST_LEN}},
+	[MESSAGE_BASE] = {{1, PATCH_PREFIX_MAX}, {PATCH_RUN_LEN, PATCH_RUN_LEN *PATCH_RUNS_MAX}},
 };
 
 int message_parse_head(const uint8_t head[static MESSAGE_HEAD_LEN], enum message_from from,
@@ -41,7 +43,7 @@ int message_parse_head(const uint8_t head[static MESSAGE_HEAD_LEN], enum message
 	uint32_t type = le32_get(head);
 	uint32_t len = le32_get(head + 4);
 
-	if (type < MESSAGE_OPEN || type > MESSAGE_ERROR)
+	if (type < MESSAGE_OPEN || type > MESSAGE_LAST)
 		return err_set(err, FAIL_UNTRUSTED, "message of unknown type %u", type);
 	if (len < LENGTHS[type][from].min || len > LENGTHS[type][from].max)
 		return err_set(
@@ -124,7 +126,8 @@ bool message_parse_error(const uint8_t *payload, size_t len, struct err *ret)
 	if (len < 5)
 		return false;
 	code = le32_get(payload);
-	if (code != FAIL_IO && code != FAIL_USAGE && code != FAIL_UNTRUSTED && code != FAIL_NETWORK)
+	if (code != FAIL_IO && code != FAIL_USAGE && code != FAIL_UNTRUSTED &&
+		code != FAIL_NETWORK && code != FAIL_DRIFT)
 		return false;
 	ret->code = (enum err_code)code;
 	mem_printable(payload + 4, len - 4, ret->msg, sizeof(ret->msg));

@@ -13,7 +13,11 @@
  *	  carrier    SIGNATURE    the member's bytes                       1..MEMBER_SIGNATURE_MAX
  *	installer    INDEX *      size 8, class                            9..8+MANIFEST_CLASS_MAX
  *	  carrier    INDEX        the member's bytes                       24..INDEX_SIZE_MAX, as
- *asked installer    WANT *       class, zeros up to 32 bytes, bitmap      33..32+MESSAGE_BITMAP_MAX
+ *	installer    STORES ?     nothing                                  0
+ *	  carrier    STORES       of a delta: its base's artifact id       0 or 32
+ *	installer    WANT *       class, zeros up to 32 bytes, bitmap      33..32+MESSAGE_BITMAP_MAX
+ *	  carrier    BASE ?       runs of the base's chunks (patch.h)      6..6*PATCH_RUNS_MAX
+ *	  installer  BASE         these chunks' bytes, end to end          1..PATCH_PREFIX_MAX
  *	  carrier    CHUNK *      number 4, plain bytes: each wanted one,  5..4+INDEX_CHUNK_MAX
  *	                          ascending
  *	installer    END          nothing                                  0
@@ -23,6 +27,9 @@
  *	carrier      ALIVE ?      nothing; once a second while bytes come  0
  *	carrier      ERROR ?      error code 4, text; instead of an        5..4+MESSAGE_TEXT_MAX
  *	                          answer, and the last message
+ *
+ * BASE is the one question of the carrier's: at most one before each CHUNK, for a delta's patch. It
+ * waits for the answer, so that neither side ever waits for the other to read.
  *
  * Lengths are checked against this table on both sides before a byte of payload is read, so that no
  * buffer is sized by the other end. The carrier side trusts the installer; it checks all the same.
@@ -39,6 +46,7 @@
 #include <stdint.h>
 
 #include "updater/carrier/members.h"
+#include "updater/carrier/patch.h"
 #include "updater/err.h"
 #include "updater/index.h"
 #include "updater/manifest.h"
@@ -70,7 +78,10 @@ enum message_type {
 	MESSAGE_NOTE,
 	MESSAGE_ALIVE,
 	MESSAGE_ERROR,
+	MESSAGE_STORES,
+	MESSAGE_BASE,
 };
+#define MESSAGE_LAST MESSAGE_BASE
 
 enum message_from {
 	MESSAGE_FROM_INSTALLER,

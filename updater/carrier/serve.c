@@ -7,6 +7,7 @@
 #include "updater/carrier/container.h"
 #include "updater/carrier/decode.h"
 #include "updater/carrier/message.h"
+#include "updater/carrier/patch.h"
 #include "updater/carrier/source.h"
 #include "updater/carrier/store.h"
 
@@ -39,7 +40,9 @@ struct session {
 	struct image images[MANIFEST_IMAGES_MAX];
 	time_t alive; /* when the installer last heard of us */
 	uint8_t *bitmap; /* of the WANT being answered */
+	uint8_t *needed; /* as the bitmap: whose stored bytes are read for it */
 	struct wanted wanted;
+	struct patch_room room; /* of a delta only */
 };
 
 static void session_finish(struct session *session)
@@ -50,6 +53,8 @@ static void session_finish(struct session *session)
 		store_free(&session->images[i].store);
 	}
 	free(session->bitmap);
+	free(session->needed);
+	patch_room_finish(&session->room);
 	decoder_free(&session->decoder);
 	container_free(&session->container);
 	source_free(&session->source);
@@ -188,6 +193,24 @@ static int answer_index(struct session *session, const struct message *message, 
 	return message_put(&session->writer, MESSAGE_INDEX, image->raw.data, image->raw.len, err);
 }
 
+/* All of a bundle's images are a delta's to the same base, or none is. */
+static int agree_on_base(struct session *session, struct err *err)
+{
+	struct digest base = {0};
+	struct digest other = {0};
+
+	for (size_t i = 0; i < session->image_count; i++) {
+		(void)store_base(session->images[i].store, i == 0 ? &base : &other);
+		if (i > 0 && !digest_equal(&base, &other))
+			return err_set(err, FAIL_UNTRUSTED,
+				"'%s': '%s%s' and '%s%s' do not name the same base",
+				session->source->name, session->images[0].class,
+				MEMBER_STORE_SUFFIX, session->images[i].class, MEMBER_STORE_SUFFIX);
+		other = (struct digest){0};
+	}
+	return digest_is_zero(&base) ? 0 : patch_room_init(&session->room, err);
+}
+
 /* Before the first data: by now the installer has authenticated the indexes, or is gone. */
 static int read_stores(struct session *session, struct err *err)
 {
@@ -196,7 +219,7 @@ static int read_stores(struct session *session, struct err *err)
 		CLEANUP(bytes_finish) struct bytes store = {0};
 		struct member member;
 		uint64_t size = le64_get(image->raw.data + 16);
-		uint64_t store_size;
+		uint64_t limit;
 
 		if (next_member(session, MEMBER_KIND_STORE, &member, err) < 0)
 			return -1;
@@ -204,15 +227,25 @@ static int read_stores(struct session *session, struct err *err)
 			return err_wrap(err, "'%s': '%s%s'", session->source->name, image->class,
 				MEMBER_INDEX_SUFFIX);
 		/* The limit before any memory is given for it. */
-		store_size =
-			STORE_HEADER_LEN + (uint64_t)STORE_RECORD_LEN * index_count(image->index);
-		if (container_read_all(session->container, &member, store_size, &store, err) < 0)
+		limit = STORE_SIZE_MAX(index_count(image->index));
+		if (container_read_all(session->container, &member, limit, &store, err) < 0)
 			return -1;
 		if (store_parse(&store, image->index, &image->store, err) < 0)
 			return err_wrap(err, "'%s': '%s'", session->source->name, member.name);
 	}
 	session->stores_read = true;
-	return 0;
+	return agree_on_base(session, err);
+}
+
+static int answer_stores(struct session *session, struct err *err)
+{
+	struct digest base;
+	bool delta;
+
+	if (!session->stores_read && read_stores(session, err) < 0)
+		return -1;
+	delta = session->image_count > 0 && store_base(session->images[0].store, &base);
+	return message_put(&session->writer, MESSAGE_STORES, base.b, delta ? DIGEST_LEN : 0, err);
 }
 
 /* Enters the data member of the next image. */
@@ -236,7 +269,7 @@ static int enter_data(struct session *session, struct err *err)
 }
 
 static int decode(struct session *session, const struct image *image, uint32_t i,
-	const uint8_t *stored, uint8_t *out, struct err *err)
+	const uint8_t *stored, size_t patch_at, uint8_t *out, struct err *err)
 {
 	uint32_t len = index_length(image->index, i);
 	uint32_t stored_len = store_length(image->store, i);
@@ -252,35 +285,117 @@ static int decode(struct session *session, const struct image *image, uint32_t i
 		return 0;
 	case STORE_ZSTD:
 		return decoder_zstd(session->decoder, stored, stored_len, out, len, err);
+	case STORE_PATCH:
+		memcpy(out, session->room.plain + patch_at, len);
+		return 0;
 	case STORE_SAME:
 		return err_set(err, FAIL_UNTRUSTED,
 			"it is stored as the same as an earlier one, which is not kept");
+	case STORE_BASE:
+		return err_set(err, FAIL_DRIFT,
+			"it is not in this delta, because its base has it; but the base on this "
+			"device has not, or not any more ('abide verify' says where): a full "
+			"bundle is needed");
 	}
 	return err_set(err, FAIL_UNTRUSTED, "%u bytes are stored, expected %u", stored_len, len);
 }
 
-static int send_chunk(
-	struct session *session, const struct image *image, uint32_t i, struct err *err)
+static int send_chunk(struct session *session, const struct image *image, uint32_t i,
+	size_t patch_at, struct err *err)
 {
+	bool patched = store_encoding(image->store, i) == STORE_PATCH;
 	uint32_t len = index_length(image->index, i);
 	const uint8_t *stored = NULL;
 	uint8_t *out = NULL;
 
 	/* First all that can wait for the source: it may send asides, and a chunk that is reserved
 	 * has to be the next thing in the buffer. */
-	if (container_borrow(session->container, store_length(image->store, i), &stored, err) < 0)
+	if (!patched && container_borrow(session->container, store_length(image->store, i), &stored,
+				err) < 0)
 		return -1;
 	if (message_reserve_chunk(&session->writer, i, len, &out, err) < 0)
 		return -1;
-	if (decode(session, image, i, stored, out, err) < 0)
+	if (decode(session, image, i, stored, patch_at, out, err) < 0)
 		return err_wrap(err, "'%s': '%s%s': chunk %u", session->source->name, image->class,
 			MEMBER_DATA_SUFFIX, i);
 	return message_commit_chunk(&session->writer, len, err);
 }
 
+/* ---- patches ---- */
+
 static bool is_wanted(const uint8_t *bitmap, uint32_t i)
 {
 	return bitmap[i / 8] >> (i % 8) & 1;
+}
+
+/* Which chunks' stored bytes are read: those of the wanted ones that have any, and of a patch, which
+ * lie at its first chunk, if any of its chunks is wanted. */
+static int find_needed(
+	struct session *session, const struct image *image, size_t bitmap_len, struct err *err)
+{
+	uint32_t patch = 0; /* the chunk that begins it */
+	void *p = NULL;
+
+	free(steal_ptr(&session->needed));
+	if (mem_alloc(bitmap_len, &p, err) < 0)
+		return -1;
+	session->needed = p;
+	for (uint32_t i = 0; i < index_count(image->index); i++) {
+		bool patched = store_encoding(image->store, i) == STORE_PATCH;
+		uint32_t from = patched ? patch : i;
+
+		if (patched && store_length(image->store, i) > 0)
+			from = patch = i;
+		if (is_wanted(session->bitmap, i) && store_length(image->store, from) > 0)
+			session->needed[from / 8] |= (uint8_t)(1u << from % 8);
+	}
+	return 0;
+}
+
+/* The one question of the carrier's: what the patch is made against. */
+static int ask_for_base(
+	struct session *session, const struct patch *patch, size_t *ret_len, struct err *err)
+{
+	struct message message;
+
+	*ret_len = 0;
+	if (patch->runs_len == 0)
+		return 0;
+	if (message_put(&session->writer, MESSAGE_BASE, patch->runs, patch->runs_len, err) < 0 ||
+		message_flush(&session->writer, err) < 0 ||
+		message_next(&session->reader, &message, err) < 0)
+		return -1;
+	if (message.type != MESSAGE_BASE)
+		return err_set(err, FAIL_UNTRUSTED, "message %d from the installer, BASE expected",
+			(int)message.type);
+	*ret_len = message.len; /* at most PATCH_PREFIX_MAX: message.h */
+	return message_payload(&session->reader, session->room.prefix, message.len, err);
+}
+
+/* Unpacks the patch that begins at chunk i, all of it. */
+static int unpack_patch(
+	struct session *session, const struct image *image, uint32_t i, struct err *err)
+{
+	uint32_t stored = store_length(image->store, i);
+	size_t plain = index_length(image->index, i);
+	struct patch patch;
+	size_t prefix = 0;
+
+	for (uint32_t k = i + 1; k < index_count(image->index); k++) {
+		if (store_encoding(image->store, k) != STORE_PATCH)
+			continue;
+		if (store_length(image->store, k) > 0)
+			break;
+		plain += index_length(image->index, k);
+	}
+	if (container_read(session->container, session->room.stored, stored, err) < 0)
+		return -1;
+	if (patch_open(session->room.stored, stored, &patch, err) < 0 ||
+		ask_for_base(session, &patch, &prefix, err) < 0 ||
+		patch_decode(session->decoder, &session->room, &patch, prefix, plain, err) < 0)
+		return err_wrap(err, "'%s': '%s%s': chunk %u", session->source->name, image->class,
+			MEMBER_DATA_SUFFIX, i);
+	return 0;
 }
 
 /* Up to the last wanted chunk before a gap that is not taken along. */
@@ -322,24 +437,32 @@ static bool next_wanted(void *arg, uint64_t from, uint64_t gap, struct source_ra
 	return false;
 }
 
-static int send_chunks(
-	struct session *session, const struct image *image, const uint8_t *bitmap, struct err *err)
+static int send_chunks(struct session *session, const struct image *image, struct err *err)
 {
 	struct source_wants wants = {next_wanted, &session->wanted};
-	uint32_t count = index_count(image->index);
-	uint64_t unwanted = 0; /* stored bytes up to here that nobody wants: one jump, not many */
+	uint64_t unneeded = 0; /* stored bytes up to here that nobody needs: one jump, not many */
+	size_t patch_len = 0; /* plain bytes of the patch under way up to here */
 
-	session->wanted = (struct wanted){.image = image, .bitmap = bitmap};
+	session->wanted = (struct wanted){.image = image, .bitmap = session->needed};
 	container_want(session->container, &wants);
-	for (uint32_t i = 0; i < count; i++) {
-		if (!is_wanted(bitmap, i)) {
-			unwanted += store_length(image->store, i);
-			continue;
+	for (uint32_t i = 0; i < index_count(image->index); i++) {
+		bool patched = store_encoding(image->store, i) == STORE_PATCH;
+		uint32_t stored = store_length(image->store, i);
+		size_t patch_at = patched && stored == 0 ? patch_len : 0;
+
+		if (patched)
+			patch_len = patch_at + index_length(image->index, i);
+		if (!is_wanted(session->needed, i)) {
+			unneeded += stored;
+		} else {
+			if (container_skip(session->container, unneeded, err) < 0)
+				return -1;
+			unneeded = 0;
+			if (patched && unpack_patch(session, image, i, err) < 0)
+				return -1;
 		}
-		if (container_skip(session->container, unwanted, err) < 0)
-			return -1;
-		unwanted = 0;
-		if (send_chunk(session, image, i, err) < 0)
+		if (is_wanted(session->bitmap, i) &&
+			send_chunk(session, image, i, patch_at, err) < 0)
 			return -1;
 	}
 	container_expect(session->container, 0); /* the bitmap is not looked at any more */
@@ -374,7 +497,9 @@ static int answer_want(struct session *session, const struct message *message, s
 	if (bitmap_len != (index_count(image->index) + 7u) / 8u)
 		return err_set(err, FAIL_UNTRUSTED, "WANT '%s' with a bitmap of %u bytes", class,
 			bitmap_len);
-	return send_chunks(session, image, session->bitmap, err);
+	if (find_needed(session, image, bitmap_len, err) < 0)
+		return -1;
+	return send_chunks(session, image, err);
 }
 
 static int answer_end(struct session *session, struct err *err)
@@ -403,6 +528,8 @@ static int answer(struct session *session, const struct message *message, struct
 		return answer_manifest(session, err);
 	case MESSAGE_INDEX:
 		return answer_index(session, message, err);
+	case MESSAGE_STORES:
+		return answer_stores(session, err);
 	case MESSAGE_WANT:
 		return answer_want(session, message, err);
 	case MESSAGE_END:
@@ -413,6 +540,8 @@ static int answer(struct session *session, const struct message *message, struct
 	case MESSAGE_ALIVE:
 	case MESSAGE_ERROR:
 		break; /* not an installer's: message_next() has refused them */
+	case MESSAGE_BASE:
+		break; /* an answer that nobody asked for */
 	}
 	return err_set(err, FAIL_UNTRUSTED, "message %d from the installer", (int)message->type);
 }
