@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -157,6 +158,7 @@ enum group rig_boot(struct rig *rig)
 {
 	uint8_t *env = recorder_content(rig->rec, rig->env);
 	uint8_t block[GRUB_ENV_LEN];
+	char note[PATH_MAX];
 	struct boot_state boot = {0};
 	enum group group = GROUP_A;
 	struct err err = {0};
@@ -166,5 +168,7 @@ enum group rig_boot(struct rig *rig)
 	must(grub_env_format(&boot, env, block, &err), &err);
 	memcpy(env, block, sizeof(block));
 	rig->device.booted = group;
+	must(fs_join(rig->run_dir, "flipped", note, sizeof(note), &err), &err);
+	(void)unlink(note); /* /run does not outlive a boot */
 	return group;
 }

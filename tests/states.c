@@ -19,8 +19,7 @@ bool states_take(const struct boot_state *boot, const struct state *state, enum 
 		*ret = edge_disarm(boot, state->target);
 		return true;
 	case EVENT_FLIP:
-		*ret = target->good ? edge_activate_good(boot, state->target)
-				    : edge_flip(boot, state->target, tries);
+		*ret = edge_make_next(boot, state, tries);
 		return true;
 	case EVENT_DEACTIVATE:
 		*ret = edge_deactivate(boot, state->booted);
@@ -68,13 +67,14 @@ static void add_install(struct walk *walk, const struct reached *from, enum grou
 	add(walk, &flipped, from->booted);
 }
 
-static void add_events(struct walk *walk, const struct reached *from, enum seal_state target_seal)
+static void add_events(
+	struct walk *walk, const struct reached *from, enum seal_state target_seal, bool flipped)
 {
 	struct group_facts facts[GROUP_COUNT] = {{.seal = SEAL_SEALED}, {.seal = SEAL_SEALED}};
 	struct state state;
 
 	facts[group_other(from->booted)].seal = target_seal;
-	state = state_derive(&from->boot, facts, from->booted);
+	state = state_derive(&from->boot, facts, from->booted, flipped);
 	for (unsigned int e = 0; e < EVENT_COUNT; e++) {
 		bool forced = e == EVENT_INSTALL && state.now == STATE_REVERTING;
 		struct boot_state after;
@@ -101,8 +101,10 @@ size_t states_reachable(struct reached *ret, size_t cap)
 		const struct reached from = walk.found[i];
 
 		add_starts(&walk, &from);
-		for (unsigned int seal = SEAL_NONE; seal <= SEAL_SEALED; seal++)
-			add_events(&walk, &from, (enum seal_state)seal);
+		for (unsigned int seal = SEAL_NONE; seal <= SEAL_SEALED; seal++) {
+			add_events(&walk, &from, (enum seal_state)seal, true);
+			add_events(&walk, &from, (enum seal_state)seal, false);
+		}
 	}
 	return walk.count;
 }

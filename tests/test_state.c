@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "bootloader-hooks/model.h"
+#include "tests/states.h"
 #include "updater/mem.h"
 #include "updater/state.h"
 
@@ -42,7 +43,7 @@ static enum device_state now_of(
 	struct group_facts facts[2] = {sealed(1, 1), sealed(1, 1)};
 
 	facts[group_other(booted)].seal = target_seal;
-	return state_derive(boot, facts, booted).now;
+	return state_derive(boot, facts, booted, true).now;
 }
 
 /* ---- the transition table ---- */
@@ -56,6 +57,7 @@ static void test_check__every_state_and_event(void **state)
 		[STATE_ACTIVATED] = {true, true, true, true, false},
 		[STATE_TRIAL] = {false, false, false, true, true},
 		[STATE_REVERTING] = {false, false, false, false, false},
+		[STATE_PASSED_OVER] = {true, true, true, true, false},
 	};
 
 	(void)state;
@@ -133,7 +135,7 @@ static void test_derive__used_up_trial_falls_back_and_is_rejected(void **state)
 {
 	struct boot_state boot = boot_of(GOOD, BAD, GROUP_B);
 	struct group_facts facts[2] = {sealed(1, 1), sealed(2, 2)};
-	struct state s = state_derive(&boot, facts, GROUP_A);
+	struct state s = state_derive(&boot, facts, GROUP_A, true);
 
 	(void)state;
 	assert_int_equal(s.now, STATE_IDLE);
@@ -152,6 +154,81 @@ static void test_derive__reverted_until_reboot(void **state)
 	assert_int_equal(now_of(&boot, SEAL_SEALED, GROUP_A), STATE_IDLE);
 }
 
+/* ---- a good group that the bootloader did not start ---- */
+
+static const struct boot_group KINDS[] = {{.good = true}, {.tries = TRIES}};
+
+static void test_derive__passed_over_unless_flipped_since_this_boot(void **state)
+{
+	struct group_facts facts[2] = {sealed(1, 1), sealed(1, 1)};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(KINDS); i++) {
+		struct boot_state boot = boot_of(KINDS[i], GOOD, GROUP_A);
+
+		assert_int_equal(state_derive(&boot, facts, GROUP_B, true).now, STATE_ACTIVATED);
+		assert_int_equal(state_derive(&boot, facts, GROUP_B, false).now, STATE_PASSED_OVER);
+		/* The group that was to boot did. */
+		assert_int_not_equal(
+			state_derive(&boot, facts, GROUP_A, false).now, STATE_PASSED_OVER);
+	}
+}
+
+/* As long as nobody does anything, it says the same at every boot; and it is not made worse. */
+static void test_passed_over__is_stable(void **state)
+{
+	static const bool ONLY_B[GROUP_COUNT] = {false, true};
+	struct group_facts facts[2] = {sealed(2, 2), sealed(1, 1)};
+	struct boot_state boot = boot_of(GOOD, GOOD, GROUP_A);
+	const struct boot_state before = boot;
+	enum group booted;
+
+	(void)state;
+	for (unsigned int n = 0; n < 100; n++) {
+		assert_true(boot_model_start(&boot, ONLY_B, &booted));
+		assert_int_equal(booted, GROUP_B);
+		assert_int_equal(state_derive(&boot, facts, booted, false).now, STATE_PASSED_OVER);
+		boot = edge_confirm(&boot, booted);
+	}
+	assert_true(boot_state_equal(&boot, &before));
+}
+
+/* An agent that installs the same release again and reboots: it ends with a build that is rejected,
+ * not in a circle; and the device runs its good group all the time. */
+static void test_passed_over__installed_again_is_on_trial(void **state)
+{
+	static const bool ONLY_B[GROUP_COUNT] = {false, true};
+	struct group_facts facts[2] = {sealed(2, 2), sealed(1, 1)};
+	struct boot_state boot = boot_of(GOOD, GOOD, GROUP_A);
+	struct state s = state_derive(&boot, facts, GROUP_B, false);
+	enum group booted;
+
+	(void)state;
+	boot = edge_make_next(&boot, &s, TRIES);
+	assert_false(boot.group[GROUP_A].good);
+	assert_int_equal(boot.group[GROUP_A].tries, TRIES);
+	for (unsigned int n = 0; n < TRIES; n++)
+		assert_false(boot_model_start(&boot, ONLY_B, &booted)); /* restarts */
+	assert_true(boot_model_start(&boot, ONLY_B, &booted));
+	s = state_derive(&boot, facts, booted, false);
+	assert_int_equal(booted, GROUP_B);
+	assert_int_equal(s.now, STATE_IDLE);
+	assert_true(s.target_rejected);
+}
+
+/* Back to a group that was confirmed, from one that runs well: not counted. */
+static void test_flip__good_group_stays_good(void **state)
+{
+	struct group_facts facts[2] = {sealed(2, 2), sealed(1, 1)};
+	struct boot_state boot = boot_of(GOOD, GOOD, GROUP_A);
+	struct state s = state_derive(&boot, facts, GROUP_A, false);
+	struct boot_state after = edge_make_next(&boot, &s, TRIES);
+	struct boot_state expected = boot_of(GOOD, GOOD, GROUP_B);
+
+	(void)state;
+	assert_true(boot_state_equal(&after, &expected));
+}
+
 /* ---- floor and seen ---- */
 
 static uint64_t floor_of(struct boot_group a, struct boot_group b, struct group_facts fa,
@@ -160,7 +237,7 @@ static uint64_t floor_of(struct boot_group a, struct boot_group b, struct group_
 	struct boot_state boot = boot_of(a, b, booted);
 	struct group_facts facts[2] = {fa, fb};
 
-	return state_derive(&boot, facts, booted).floor;
+	return state_derive(&boot, facts, booted, true).floor;
 }
 
 static void test_floor__lowest_of_what_may_run(void **state)
@@ -192,11 +269,11 @@ static void test_seen__newest_proven(void **state)
 	struct group_facts facts[2] = {sealed(1, 100), sealed(1, 200)};
 
 	(void)state;
-	assert_int_equal(state_derive(&boot, facts, GROUP_A).seen, 200);
+	assert_int_equal(state_derive(&boot, facts, GROUP_A, true).seen, 200);
 	facts[1].proven = false;
-	assert_int_equal(state_derive(&boot, facts, GROUP_A).seen, 100);
+	assert_int_equal(state_derive(&boot, facts, GROUP_A, true).seen, 100);
 	facts[0].proven = false;
-	assert_int_equal(state_derive(&boot, facts, GROUP_A).seen, 0);
+	assert_int_equal(state_derive(&boot, facts, GROUP_A, true).seen, 0);
 }
 
 /* ---- all of it: every boot state x what the other slot holds x which group runs ---- */
@@ -228,34 +305,6 @@ static void assert_well_formed(const struct boot_state *boot)
 		assert_false(group->good && (group->bad || group->tries > 0));
 		assert_false(group->bad && group->tries > 0);
 	}
-}
-
-/* The edge that install, confirm and the commands take for an event; false if their own checks
- * beyond the state refuse it. */
-static bool take(const struct boot_state *boot, const struct state *s, enum device_event event,
-	struct boot_state *ret)
-{
-	const struct boot_group *target = &boot->group[s->target];
-
-	switch (event) {
-	case EVENT_INSTALL:
-		*ret = edge_disarm(boot, s->target);
-		return true;
-	case EVENT_FLIP:
-		*ret = target->good ? edge_activate_good(boot, s->target)
-				    : edge_flip(boot, s->target, TRIES);
-		return true;
-	case EVENT_DEACTIVATE:
-		*ret = edge_deactivate(boot, s->booted);
-		return true;
-	case EVENT_CONFIRM:
-		*ret = edge_confirm(boot, s->booted);
-		return true;
-	case EVENT_REVERT:
-		*ret = edge_revert(boot, s->booted);
-		return target->good;
-	}
-	return false;
 }
 
 static void assert_edge(const struct boot_state *boot, const struct state *s,
@@ -304,18 +353,19 @@ static void assert_repeats(
 {
 	struct boot_state again;
 
-	if (event == EVENT_REVERT || !take(after, s, event, &again))
+	if (event == EVENT_REVERT || !states_take(after, s, event, TRIES, &again))
 		return;
 	assert_true(boot_state_equal(after, &again));
 }
 
-static void visit(const struct boot_state *boot, enum seal_state target_seal, enum group booted)
+static void visit(
+	const struct boot_state *boot, enum seal_state target_seal, enum group booted, bool flipped)
 {
 	struct group_facts facts[2] = {sealed(1, 1), sealed(1, 1)};
 	struct state s;
 
 	facts[group_other(booted)].seal = target_seal;
-	s = state_derive(boot, facts, booted);
+	s = state_derive(boot, facts, booted, flipped);
 	assert_int_equal(s.booted, booted);
 	assert_int_equal(s.target, group_other(booted)); /* never the running one */
 	if (s.next_known)
@@ -325,7 +375,7 @@ static void visit(const struct boot_state *boot, enum seal_state target_seal, en
 		struct err err;
 
 		if (state_check(s.now, (enum device_event)e, &err) < 0 ||
-			!take(boot, &s, (enum device_event)e, &after))
+			!states_take(boot, &s, (enum device_event)e, TRIES, &after))
 			continue;
 		assert_edge(boot, &s, (enum device_event)e, &after);
 		assert_repeats(&after, &s, (enum device_event)e);
@@ -349,10 +399,11 @@ static void test_edges__keep_the_invariants_everywhere(void **state)
 		boot.primary = (enum group)(rest % 2);
 		rest /= 2;
 		booted = (enum group)(rest % 2);
-		visit(&boot, (enum seal_state)(rest / 2), booted);
-		visited++;
+		visit(&boot, (enum seal_state)(rest / 2), booted, true);
+		visit(&boot, (enum seal_state)(rest / 2), booted, false);
+		visited += 2;
 	}
-	assert_int_equal(visited, 300);
+	assert_int_equal(visited, 600);
 }
 
 /* Power cycling for ever: a good primary is never counted; a trial ends with the fallback. */
@@ -406,6 +457,10 @@ int main(void)
 		cmocka_unit_test(test_derive__last_try_is_still_a_trial),
 		cmocka_unit_test(test_derive__used_up_trial_falls_back_and_is_rejected),
 		cmocka_unit_test(test_derive__reverted_until_reboot),
+		cmocka_unit_test(test_derive__passed_over_unless_flipped_since_this_boot),
+		cmocka_unit_test(test_passed_over__is_stable),
+		cmocka_unit_test(test_passed_over__installed_again_is_on_trial),
+		cmocka_unit_test(test_flip__good_group_stays_good),
 		cmocka_unit_test(test_floor__lowest_of_what_may_run),
 		cmocka_unit_test(test_seen__newest_proven),
 		cmocka_unit_test(test_edges__keep_the_invariants_everywhere),

@@ -24,7 +24,7 @@ const struct command CMD_ACTIVATE_COMMAND = {
 	.operands = "GROUP",
 	.summary = "make a group boot next by hand: 'a' or 'b'",
 	.help = "The other group is read back first, and is on trial unless it was confirmed "
-		"before.\n"
+		"before\n(and the bootloader has not passed it over since).\n"
 		"Activating the running group takes an earlier activation or install back.\n",
 	.options = CMD_JSON | CMD_FORCE,
 	.operands_min = 1,

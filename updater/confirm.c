@@ -40,6 +40,35 @@ static void record_fallback(const struct device *device, const struct confirm_op
 			.why = "every try was used up without a passed health check"});
 }
 
+/* The bootloader was to start the other group and did not. Said at every boot, written down once.
+ * Nothing is changed: whether to stay here or to mend the other group is for an install, or for a
+ * person. */
+static void record_passed_over(const struct device *device, const struct confirm_options *options,
+	const struct device_view *view, struct confirm_result *result)
+{
+	const struct group_facts *facts = &view->facts[view->state.target];
+	char text[160], last[32];
+
+	if (view->state.now != STATE_PASSED_OVER)
+		return;
+	result->passed_over = true;
+	(void)snprintf(text, sizeof(text),
+		"the bootloader was to start group %s, which is %s, and started group %s",
+		group_name(view->state.target),
+		view->boot.group[view->state.target].good ? "confirmed" : "on trial",
+		group_name(view->state.booted)); /* fits */
+	if (options->note)
+		options->note(options->arg, text);
+	if (facts->seal == SEAL_SEALED &&
+		!(journal_last_event(device->state_dir, &facts->artifact, last, sizeof(last)) &&
+			strcmp(last, "passed-over") == 0))
+		record(device, options, view, view->state.target,
+			(struct journal_entry){.event = "passed-over",
+				.from = state_name(STATE_ACTIVATED),
+				.to = state_name(STATE_PASSED_OVER),
+				.why = text});
+}
+
 /* A copy of the bootloader's environment that was lost and is healed now: said once, here. */
 static void record_boot_note(const struct device *device, const struct confirm_options *options,
 	const struct device_view *view)
@@ -152,6 +181,7 @@ int confirm_run(struct device *device, const struct confirm_options *options,
 		if (bootloader_commit(device->boot, &view.boot, &trouble) < 0 && options->note)
 			options->note(options->arg, trouble.msg);
 		record_fallback(device, options, &view);
+		record_passed_over(device, options, &view, &result);
 		*ret = result;
 		return 0;
 	}
@@ -266,7 +296,7 @@ static int activate_other(struct device *device, const struct device_view *view,
 	if (result == 0)
 		result = keep_rejected(device, view, err);
 	if (result == 0)
-		result = device_flip(device, &view->boot, view->state.target,
+		result = device_flip(device, &view->boot, &view->state,
 			(const struct readback_proof *const *)proofs, device->class_count, err);
 	for (size_t i = 0; i < MANIFEST_IMAGES_MAX; i++)
 		readback_proof_free(&proofs[i]);
@@ -289,7 +319,7 @@ static int deactivate(struct device *device, const struct device_view *view,
 		return -1;
 	record(device, options, view, view->state.target,
 		(struct journal_entry){.event = "deactivated",
-			.from = state_name(STATE_ACTIVATED),
+			.from = state_name(view->state.now),
 			.to = state_name(STATE_IDLE),
 			.why = "by hand"});
 	return 0;
@@ -304,7 +334,8 @@ int activate_run(struct device *device, enum group group, bool force,
 	if (lock_take(device->run_dir, "activate", &lock, err) < 0 ||
 		device_examine(device, &view, err) < 0)
 		return -1;
-	if (view.state.next_known && view.state.next == group) {
+	if (view.state.next_known && view.state.next == group &&
+		view.state.now != STATE_PASSED_OVER) {
 		/* Whoever did it may have died before the flush. */
 		if (bootloader_commit(device->boot, &view.boot, err) < 0)
 			return -1;

@@ -33,6 +33,7 @@ enum confirm_outcome {
 struct confirm_result {
 	enum confirm_outcome outcome;
 	enum group group; /* the running one */
+	bool passed_over; /* the bootloader was to start the other group, and did not */
 	struct health_report health; /* if checks were run; also when they failed */
 	bool reverted; /* failed on the last try: the other group boots next */
 	unsigned int tries_left; /* failed: boots that are left to this group */

@@ -8,6 +8,7 @@
 #include "updater/index.h"
 #include "updater/log.h"
 #include "updater/readback.h"
+#include "updater/since_boot.h"
 #include "updater/slot.h"
 
 #define CMDLINE_MAX (64u << 10)
@@ -341,7 +342,8 @@ int device_examine(const struct device *device, struct device_view *ret, struct 
 	memcpy(view.boot_note, device->boot->note, sizeof(view.boot_note));
 	for (enum group g = GROUP_A; g < GROUP_COUNT; g++)
 		examine_group(device, g, &view);
-	view.state = state_derive(&view.boot, view.facts, device->booted);
+	view.state = state_derive(
+		&view.boot, view.facts, device->booted, since_boot_flipped(device->run_dir));
 	log_debug("state %s, booted %s", state_name(view.state.now), group_name(device->booted));
 	*ret = view;
 	return 0;
@@ -349,10 +351,12 @@ int device_examine(const struct device *device, struct device_view *ret, struct 
 
 /* ---- the flip ---- */
 
-int device_flip(const struct device *device, const struct boot_state *boot, enum group target,
-	const struct readback_proof *const proofs[], size_t count, struct err *err)
+int device_flip(const struct device *device, const struct boot_state *boot,
+	const struct state *state, const struct readback_proof *const proofs[], size_t count,
+	struct err *err)
 {
-	struct boot_state next;
+	const struct boot_state next = edge_make_next(boot, state, device->trial_attempts);
+	enum group target = state->target;
 
 	if (count != device->class_count || target == device->booted)
 		return err_set(err, FAIL_STATE, "group %s is not proven: %zu of %zu slots",
@@ -362,8 +366,8 @@ int device_flip(const struct device *device, const struct boot_state *boot, enum
 			!digest_equal(readback_artifact(proofs[i]), readback_artifact(proofs[0])))
 			return err_set(err, FAIL_STATE, "slot '%s.%s' is not proven",
 				device->classes[i].name, group_name(target));
-	next = boot->group[target].good ? edge_activate_good(boot, target)
-					: edge_flip(boot, target, device->trial_attempts);
+	if (since_boot_note(device->run_dir, err) < 0)
+		return -1;
 	/* Every seal of the group is flushed. Power cut before this commit: the running group
 	 * boots. After it: the target is tried. It is one write (bootloader.h), so there is no
 	 * between. */

@@ -85,10 +85,11 @@ int device_read_header(const struct device *device, struct blockdev *slot, const
 	struct header *ret_header, struct trusted **ret_trusted, struct manifest **ret_manifest,
 	struct err *err);
 
-/* The flip: one bootloader commit that makes `target` the group to try next. It takes a proof of
- * read-back for every slot of the group, all of one artifact: an unverified slot cannot get here.
- * good: the group was confirmed before and is not counted. FAIL_STATE if a proof is missing. */
-int device_flip(const struct device *device, const struct boot_state *boot, enum group target,
-	const struct readback_proof *const proofs[], size_t count, struct err *err);
+/* The flip: one bootloader commit that makes the target the group to try next (edge_make_next()). It takes
+ * a proof of read-back for every slot of the group, all of one artifact: an unverified slot cannot
+ * get here. FAIL_STATE if a proof is missing. */
+int device_flip(const struct device *device, const struct boot_state *boot,
+	const struct state *state, const struct readback_proof *const proofs[], size_t count,
+	struct err *err);
 
 #endif

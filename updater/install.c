@@ -243,7 +243,7 @@ static int flip(struct install *in, struct err *err)
 {
 	if (in->options->interrupted && *in->options->interrupted)
 		return err_set(err, FAIL_INTERRUPTED, "interrupted before the flip");
-	if (device_flip(in->device, &in->view.boot, in->view.state.target,
+	if (device_flip(in->device, &in->view.boot, &in->view.state,
 		    (const struct readback_proof *const *)in->proofs, in->device->class_count,
 		    err) < 0)
 		return -1;
@@ -257,7 +257,7 @@ static int deactivate(struct install *in, struct err *err)
 
 	if (bootloader_commit(in->device->boot, &next, err) < 0)
 		return -1;
-	record(in, "deactivated", STATE_ACTIVATED, STATE_IDLE,
+	record(in, "deactivated", in->view.state.now, STATE_IDLE,
 		"the running artifact was asked for again");
 	return 0;
 }

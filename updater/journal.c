@@ -315,7 +315,7 @@ int journal_verify(const char *state_dir, struct journal_check *ret, struct err 
 }
 
 struct why_search {
-	const char *event;
+	const char *event; /* NULL: any, and its name is what is looked for */
 	char artifact[DIGEST_HEX_LEN + 1];
 	bool found;
 	char *ret;
@@ -326,7 +326,7 @@ static int search_why(void *arg, uint64_t number, const char *text)
 {
 	struct why_search *search = arg;
 	CLEANUP(cleanup_json) json_t *line = NULL;
-	const char *event, *artifact, *why;
+	const char *event, *artifact, *answer;
 
 	(void)number;
 	if (!strstr(text, search->artifact))
@@ -334,23 +334,37 @@ static int search_why(void *arg, uint64_t number, const char *text)
 	line = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	event = json_string_value(json_object_get(line, "event"));
 	artifact = json_string_value(json_object_get(line, "artifact"));
-	why = json_string_value(json_object_get(line, "why"));
-	if (event && artifact && why && strcmp(event, search->event) == 0 &&
+	answer = search->event ? json_string_value(json_object_get(line, "why")) : event;
+	if (event && artifact && answer && (!search->event || strcmp(event, search->event) == 0) &&
 		strcmp(artifact, search->artifact) == 0) {
-		mem_printable(why, strlen(why), search->ret, search->cap);
+		mem_printable(answer, strlen(answer), search->ret, search->cap);
 		search->found = true;
 	}
 	return 0;
+}
+
+static bool find_last(
+	const char *state_dir, struct why_search *search, const struct digest *artifact)
+{
+	struct err ignored; /* for display only: no journal, no reason to show */
+
+	digest_to_hex(artifact, search->artifact);
+	if (journal_read(state_dir, search_why, search, &ignored) < 0)
+		return false;
+	return search->found;
 }
 
 bool journal_last_why(const char *state_dir, const char *event, const struct digest *artifact,
 	char *ret, size_t cap)
 {
 	struct why_search search = {.event = event, .ret = ret, .cap = cap};
-	struct err ignored; /* for display only: no journal, no reason to show */
 
-	digest_to_hex(artifact, search.artifact);
-	if (journal_read(state_dir, search_why, &search, &ignored) < 0)
-		return false;
-	return search.found;
+	return find_last(state_dir, &search, artifact);
+}
+
+bool journal_last_event(const char *state_dir, const struct digest *artifact, char *ret, size_t cap)
+{
+	struct why_search search = {.ret = ret, .cap = cap};
+
+	return find_last(state_dir, &search, artifact);
 }

@@ -56,5 +56,8 @@ int journal_verify(const char *state_dir, struct journal_check *ret, struct err 
 /* The newest line of `event` about `artifact`: its "why" into ret. False: none. For display. */
 bool journal_last_why(const char *state_dir, const char *event, const struct digest *artifact,
 	char *ret, size_t cap);
+/* What the newest line about `artifact` tells of. For display, and to say a thing once. */
+bool journal_last_event(
+	const char *state_dir, const struct digest *artifact, char *ret, size_t cap);
 
 #endif

@@ -41,10 +41,12 @@ static bool holds(const struct group_facts *facts, const struct digest *artifact
 enum plan_action plan_action(const struct state *state, const struct group_facts facts[static 2],
 	const struct digest *artifact)
 {
-	bool next_is_target = state->next_known && state->next == state->target;
+	bool passed_over = state->now == STATE_PASSED_OVER;
+	bool next_is_target = state->next_known && state->next == state->target && !passed_over;
 
 	if (holds(&facts[state->booted], artifact))
-		return state->now == STATE_ACTIVATED ? PLAN_DEACTIVATE : PLAN_NOTHING;
+		return state->now == STATE_ACTIVATED || passed_over ? PLAN_DEACTIVATE
+								    : PLAN_NOTHING;
 	if (!holds(&facts[state->target], artifact) || !facts[state->target].proven)
 		return PLAN_WRITE;
 	return next_is_target ? PLAN_NOTHING : PLAN_ACTIVATE;

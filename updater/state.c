@@ -8,6 +8,7 @@ static const char *const STATE_NAMES[STATE_COUNT] = {
 	[STATE_ACTIVATED] = "activated",
 	[STATE_TRIAL] = "trial",
 	[STATE_REVERTING] = "reverting",
+	[STATE_PASSED_OVER] = "passed-over",
 };
 
 static const char *const EVENT_NAMES[EVENT_COUNT] = {
@@ -24,7 +25,8 @@ static const char *const EVENT_NAMES[EVENT_COUNT] = {
  * for the caller to check.
  *
  * CONFIRM is allowed wherever the running group is good: init calls it at every boot, and there it
- * changes nothing. INSTALL and FLIP are allowed in ACTIVATED: they replace the flip.
+ * changes nothing. INSTALL and FLIP are allowed in ACTIVATED: they replace the flip; and in
+ * PASSED_OVER: they are how it is mended.
  */
 static const char *const REFUSALS[STATE_COUNT][EVENT_COUNT] = {
 	[STATE_IDLE] =
@@ -62,6 +64,11 @@ static const char *const REFUSALS[STATE_COUNT][EVENT_COUNT] = {
 			[EVENT_CONFIRM] = "the running group was reverted; reboot first",
 			[EVENT_REVERT] = "the running group was reverted already; reboot first",
 		},
+	[STATE_PASSED_OVER] =
+		{
+			[EVENT_REVERT] = "the bootloader was to start the other group and did not; "
+					 "install into it, or activate it again",
+		},
 };
 
 const char *state_name(enum device_state state)
@@ -87,14 +94,14 @@ int state_check(enum device_state state, enum device_event event, struct err *er
 /* The booted group is what runs, whatever the seals say; a booted group that is good is always
  * bootable, so then `next` is known. */
 static enum device_state derive_now(const struct boot_state *boot, const struct group_facts *target,
-	enum group booted, enum group next)
+	enum group booted, enum group next, bool flipped)
 {
 	/* On its last try the group reads as bad: the boot script has counted down to 0 before it
 	 * loaded the kernel. While it is primary that is still a trial. */
 	if (!boot->group[booted].good)
 		return boot->primary == booted ? STATE_TRIAL : STATE_REVERTING;
 	if (next != booted)
-		return STATE_ACTIVATED;
+		return flipped ? STATE_ACTIVATED : STATE_PASSED_OVER;
 	return target->seal == SEAL_WRITING ? STATE_WRITING : STATE_IDLE;
 }
 
@@ -129,13 +136,13 @@ static time_t derive_seen(const struct group_facts facts[static 2])
 	return seen;
 }
 
-struct state state_derive(
-	const struct boot_state *boot, const struct group_facts facts[static 2], enum group booted)
+struct state state_derive(const struct boot_state *boot, const struct group_facts facts[static 2],
+	enum group booted, bool flipped)
 {
 	struct state state = {.booted = booted, .target = group_other(booted), .next = booted};
 
 	state.next_known = boot_model_next(boot, &state.next);
-	state.now = derive_now(boot, &facts[state.target], booted, state.next);
+	state.now = derive_now(boot, &facts[state.target], booted, state.next, flipped);
 	state.floor = derive_floor(boot, facts, booted);
 	state.seen = derive_seen(facts);
 	state.target_rejected =
@@ -176,6 +183,15 @@ struct boot_state edge_activate_good(const struct boot_state *boot, enum group t
 
 	next.primary = target;
 	return next;
+}
+
+struct boot_state edge_make_next(
+	const struct boot_state *boot, const struct state *state, uint32_t tries)
+{
+	/* Uncounted it would be passed over, installed, passed over again for ever. */
+	if (!boot->group[state->target].good || state->now == STATE_PASSED_OVER)
+		return edge_flip(boot, state->target, tries);
+	return edge_activate_good(boot, state->target);
 }
 
 struct boot_state edge_deactivate(const struct boot_state *boot, enum group booted)

@@ -14,6 +14,9 @@
  *	ACTIVATED  the other group is sealed and boots next; the running one stays the fallback
  *	TRIAL      the running group is primary and not good; the other one is the fallback
  *	REVERTING  the running group is bad (revert was called) and the other boots next
+ *	PASSED_OVER  as ACTIVATED, but it was so when the device started: the bootloader was to start
+ *	           the other group and started the running, good one. What an install or an
+ *	           activation makes of it is a flip like any other, and on trial
  *
  * Nothing is stored: state_derive() is a pure function, called at every start. Each edge is a pure
  * function from one boot_state to the next, and the caller commits the result in one write.
@@ -38,8 +41,9 @@ enum device_state {
 	STATE_ACTIVATED,
 	STATE_TRIAL,
 	STATE_REVERTING,
+	STATE_PASSED_OVER,
 };
-#define STATE_COUNT 5
+#define STATE_COUNT 6
 
 enum device_event {
 	EVENT_INSTALL, /* begin to write the other group */
@@ -75,8 +79,9 @@ struct state {
 	bool target_rejected; /* the other group is sealed and bad: its build failed its trial */
 };
 
-struct state state_derive(
-	const struct boot_state *boot, const struct group_facts facts[static 2], enum group booted);
+/* flipped: whether a group was made the first since this boot (since_boot.h). */
+struct state state_derive(const struct boot_state *boot, const struct group_facts facts[static 2],
+	enum group booted, bool flipped);
 
 const char *state_name(enum device_state state);
 const char *event_name(enum device_event event);
@@ -93,6 +98,10 @@ struct boot_state edge_forget_bad(const struct boot_state *boot, enum group targ
 struct boot_state edge_flip(const struct boot_state *boot, enum group target, uint32_t tries);
 /* activate a group that is good already: it becomes primary, uncounted. */
 struct boot_state edge_activate_good(const struct boot_state *boot, enum group target);
+/* The one of the two that the state's target needs: a good one that was passed over has to prove
+ * itself again, on trial. */
+struct boot_state edge_make_next(
+	const struct boot_state *boot, const struct state *state, uint32_t tries);
 /* deactivate: the running group is primary again; the target is disarmed unless it was good. */
 struct boot_state edge_deactivate(const struct boot_state *boot, enum group booted);
 /* confirm: the running group is good and primary. Unchanged if it is good already: a confirm at

@@ -301,12 +301,13 @@ int ui_json_confirm(const struct confirm_result *result, struct err *err)
 
 	if (health->passed || health->run == 0)
 		outcome = result->outcome == CONFIRM_CONFIRMED ? "confirmed" : "already";
-	return print(json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:b, s:o}", "event",
-			     "result", "command", "confirm", "outcome", outcome, "group",
-			     group_name(result->group), "checks", number(health->run), "failed",
-			     foreign_text(health->failed), "why", foreign_text(health->why),
-			     "output", foreign_text(health->output), "reverted", result->reverted,
-			     "tries_left", number(result->tries_left)),
+	return print(
+		json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:b}", "event",
+			"result", "command", "confirm", "outcome", outcome, "group",
+			group_name(result->group), "checks", number(health->run), "failed",
+			foreign_text(health->failed), "why", foreign_text(health->why), "output",
+			foreign_text(health->output), "reverted", result->reverted, "tries_left",
+			number(result->tries_left), "passed_over", result->passed_over),
 		err);
 }
 

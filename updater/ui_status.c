@@ -128,8 +128,22 @@ static const char *explain(enum device_state state)
 		return "trial: the running group is not confirmed yet";
 	case STATE_REVERTING:
 		return "reverting: the running group was given up; reboot to run the other one";
+	case STATE_PASSED_OVER:
+		return "passed-over: the bootloader was to start the other group and did not";
 	}
 	return "";
+}
+
+static void print_passed_over(const struct state *state)
+{
+	const char *target = group_name(state->target), *booted = group_name(state->booted);
+
+	if (state->now != STATE_PASSED_OVER)
+		return;
+	ui_say("note        group %s may not load: 'abide verify %s' reads it, an install or "
+	       "'abide "
+	       "activate %s' tries it again; 'abide activate %s' stays with group %s\n",
+		target, target, target, booted, booted);
 }
 
 void ui_status_print(const struct device *device, const struct device_view *view)
@@ -153,6 +167,7 @@ void ui_status_print(const struct device *device, const struct device_view *view
 			sizeof(problem));
 		ui_say("problem     group %s: %s\n", group_name((enum group)g), problem);
 	}
+	print_passed_over(&view->state);
 	if (view->boot_note[0])
 		ui_say("note        %s\n", view->boot_note);
 }

@@ -190,8 +190,9 @@ device() { # slot-size
 	rm -rf "$work/state"
 }
 
-# What grub.cfg does: picks the group, counts its try, boots it.
+# What grub.cfg does: picks the group, counts its try, boots it. /run does not outlive that.
 reboot_device() {
+	rm -rf "$work/run"
 	for group in $(variable ORDER); do
 		tries=$(variable "${group}_TRY")
 		if [ "$(variable "${group}_OK")" = 1 ]; then
