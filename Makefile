@@ -312,7 +312,7 @@ coverage:
 #: bench        time, memory, bytes beside RAUC, SWUpdate and dd; BENCH_QUICK=1; PARTS=... (as root)
 bench:
 	@tests/deps.sh build bench
-	@$(SUB) -s -j$(JOBS) all $(BENCH_TOOLS)
+	@$(SUB) -s -j$(JOBS) all tools $(BENCH_TOOLS)
 	@tests/bench/run.sh $(PARTS)
 
 # ---- lint ----

@@ -19,7 +19,7 @@ else
 	BENCH_SIZE=${BENCH_SIZE:-512}
 fi
 BENCH_ROUNDS=${BENCH_ROUNDS:-5}
-PATH=$build:$build/tests/bench:$PATH:/usr/sbin:/sbin
+PATH=$build:$build/tests/bench:$build/tests/tools:$PATH:/usr/sbin:/sbin
 part=$(basename "$0" .sh)
 images=$BENCH/images
 bundles=$BENCH/bundles

@@ -116,7 +116,7 @@ page() {
 
 	## Over a bad line
 
-	1 MiB/s, round trips of 200 ms, 1 % of the connections dropped ([slowlink.c](slowlink.c)); ext4, one run each.
+	1 MiB/s, round trips of 200 ms, 1 % of the connections dropped ([slowlink.c](../tools/slowlink.c)); ext4, one run each.
 	RAUC 1.8 streams through a network block device, which this kernel may not have: it is left out.
 
 	$(network_table)
