@@ -256,27 +256,28 @@ test-fuzz-replay:
 		$(FUZZERS:$(B)/%=build-fuzz/%)
 fuzz-replay: test-fuzz-replay
 
-# What `make test` runs is quick: one update, two failures, power cuts, on every device.
-QEMU_DEVICES := x86_64-grub
-# qemu_test SUITE,DEVICES,ENVIRONMENT,SECONDS
+# What `make test` runs is quick: an update, failures, power cuts, on every device of the table.
+# qemu_test SUITE,DEVICE or nothing for all,ENVIRONMENT,SECONDS
 qemu_test = $(call build,all build/qemu/test_replay build/qemu/test_devices) \
-	for device in $(2); do qemu/releases.sh $$device build/abide build/abide-image build/qemu \
-		build/cache faults >/dev/null || built=$$?; done; \
-	$(3) ABIDE_BUILD=$(CURDIR)/build $(RUN) -j 1 -t $(4) $(1) build/qemu/test_replay \
-	build/qemu/test_devices
+	for device in $(or $(2),$$(build/qemu/test_devices -l)); do \
+		qemu/releases.sh $$device build/abide build/abide-image build/qemu build/cache faults \
+			>/dev/null || built=$$?; \
+	done; \
+	ABIDE_DEVICE=$(2) $(3) ABIDE_BUILD=$(CURDIR)/build $(RUN) -j 1 -t $(4) $(1) \
+		build/qemu/test_replay build/qemu/test_devices
 
 #: test-qemu    virtual devices that boot, update, break and revert: the quick scenarios on all of
 #:              them, or with DEVICE=NAME every scenario on one (qemu/README.md)
 test-qemu:
 ifdef DEVICE
-	@$(call qemu_test,qemu-$(DEVICE),$(DEVICE),ABIDE_DEVICE=$(DEVICE),3600)
+	@$(call qemu_test,qemu-$(DEVICE),$(DEVICE),,3600)
 else
-	@$(call qemu_test,qemu,$(QEMU_DEVICES),ABIDE_SCENARIOS=quick,1800)
+	@$(call qemu_test,qemu,,ABIDE_SCENARIOS=quick,3600)
 endif
 
 #: test-qemu-all  every scenario on every virtual device
 test-qemu-all:
-	@$(call qemu_test,qemu-all,$(QEMU_DEVICES),,14400)
+	@$(call qemu_test,qemu-all,,,14400)
 
 #: test-valgrind  the units under valgrind
 # Left out: what would see valgrind instead of itself (a system call filter, a child's descriptors

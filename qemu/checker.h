@@ -39,9 +39,9 @@ void checker_close(struct checker **checker);
 int checker_find(const struct checker *checker, const struct checker_slot *slot, enum group group,
 	struct rawspan *ret, struct err *err);
 
-/* FAIL_DRIFT: the state is not good, and why. `checker` is a struct checker. */
+/* FAIL_DRIFT: the state is not good, and why. `arg` is a struct checker. */
 int checker_check(
-	struct crash_disk *disk, const struct crash_state *state, void *checker, struct err *err);
+	struct crash_disk *disk, const struct crash_state *state, void *arg, struct err *err);
 
 /* From one whole state to the next, what the bootloader knows has changed. */
 struct checker_change {

@@ -277,17 +277,17 @@ static bool pass_on(const struct fat_entry *entry, const struct node *node, void
 }
 
 int fat_list(
-	const struct rawspan *span, const char *path, fat_each *each, void *arg, struct err *err)
+	const struct rawspan *fat, const char *path, fat_each *each, void *arg, struct err *err)
 {
 	struct listing listing = {each, arg};
 	struct node node;
-	struct fat fat;
+	struct fat fs;
 
-	if (open_fat(span, &fat, err) < 0 || find(&fat, path, &node, err) < 0)
+	if (open_fat(fat, &fs, err) < 0 || find(&fs, path, &node, err) < 0)
 		return -1;
 	if (!node.is_directory)
 		return err_set(err, FAIL_DRIFT, "'%s' is not a directory", path);
-	walk(&fat, &node, pass_on, &listing);
+	walk(&fs, &node, pass_on, &listing);
 	return 0;
 }
 
@@ -330,14 +330,14 @@ static int read_piece(struct cursor *cursor, const char *path, const uint8_t **r
 	return 0;
 }
 
-int fat_read_file(const struct rawspan *span, const char *path, void *ret, size_t cap,
+int fat_read_file(const struct rawspan *fat, const char *path, void *ret, size_t cap,
 	size_t *ret_len, struct err *err)
 {
 	struct cursor cursor;
 	const uint8_t *from;
 	size_t len, done = 0;
 
-	if (open_file(span, path, &cursor, err) < 0)
+	if (open_file(fat, path, &cursor, err) < 0)
 		return -1;
 	if (cursor.node.size > cap)
 		return err_set(err, FAIL_DRIFT, "'%s': %u bytes, expected at most %zu", path,
@@ -354,11 +354,11 @@ int fat_read_file(const struct rawspan *span, const char *path, void *ret, size_
 }
 
 int fat_compare_file(
-	const struct rawspan *span, const struct rawspan *other, const char *path, struct err *err)
+	const struct rawspan *fat, const struct rawspan *other, const char *path, struct err *err)
 {
 	struct cursor cursor, expected;
 
-	if (open_file(other, path, &expected, err) < 0 || open_file(span, path, &cursor, err) < 0)
+	if (open_file(other, path, &expected, err) < 0 || open_file(fat, path, &cursor, err) < 0)
 		return -1;
 	/* As they have one cluster length, pieces match. */
 	if (cursor.node.size != expected.node.size ||
@@ -371,20 +371,20 @@ int fat_compare_file(
 		if (read_piece(&cursor, path, &a, &len, err) < 0 ||
 			read_piece(&expected, path, &b, &expected_len, err) < 0)
 			return -1;
-		if (memcmp(a, b, len) != 0)
+		if (len != expected_len || (len > 0 && memcmp(a, b, len) != 0))
 			return err_set(err, FAIL_DRIFT, "'%s' has changed", path);
 	}
 	return 0;
 }
 
-int fat_place(const struct rawspan *span, const char *path, struct rawspan *ret, struct err *err)
+int fat_place(const struct rawspan *fat, const char *path, struct rawspan *ret, struct err *err)
 {
 	struct cursor cursor;
 	const uint8_t *piece_at = NULL;
 	uint64_t done = 0;
 	size_t len = 0;
 
-	if (open_file(span, path, &cursor, err) < 0)
+	if (open_file(fat, path, &cursor, err) < 0)
 		return -1;
 	for (;;) {
 		if (read_piece(&cursor, path, &piece_at, &len, err) < 0)
@@ -393,7 +393,7 @@ int fat_place(const struct rawspan *span, const char *path, struct rawspan *ret,
 			break;
 		if (done == 0)
 			*ret = (struct rawspan){piece_at, cursor.node.size,
-				span->start + (uint64_t)(piece_at - span->bytes)};
+				fat->start + (uint64_t)(piece_at - fat->bytes)};
 		if (piece_at != ret->bytes + done)
 			return err_set(err, FAIL_DRIFT, "'%s' lies in several pieces", path);
 		done += len;

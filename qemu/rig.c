@@ -68,27 +68,29 @@ void rig_finish(struct rig *rig)
 
 /* ---- power ---- */
 
+int rig_write_log(const struct rig *rig, char ret[static PATH_MAX], struct err *err)
+{
+	return fs_join(rig->work, "writes.log", ret, PATH_MAX, err);
+}
+
 int rig_new_disk(struct rig *rig, struct err *err)
 {
 	char path[PATH_MAX];
 
 	vm_cut(&rig->vm);
+	rig->updated = rig->reverted = false;
 	rig->write_log[0] = '\0';
 	if (fs_join(rig->work, "vars.fd", path, sizeof(path), err) < 0)
 		return -1;
 	(void)remove(path); /* if there was one */
+	if (rig->device->view && !rig->recorded) {
+		if (rig_write_log(rig, rig->write_log, err) < 0)
+			return -1;
+		(void)remove(rig->write_log); /* likewise */
+	}
 	if (fs_join(rig->out, "factory.img", path, sizeof(path), err) < 0)
 		return -1;
 	return sparse_copy(path, rig->disk, err);
-}
-
-int rig_new_recorded_disk(struct rig *rig, const char *name, struct err *err)
-{
-	if (rig_new_disk(rig, err) < 0 ||
-		fs_join(rig->work, name, rig->write_log, sizeof(rig->write_log), err) < 0)
-		return -1;
-	(void)remove(rig->write_log); /* of an earlier run, if there was one */
-	return 0;
 }
 
 int rig_wait(struct rig *rig, const char *text, struct err *err)

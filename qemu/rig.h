@@ -31,8 +31,9 @@ struct rig {
 	char out[PATH_MAX / 2];
 	char work[PATH_MAX - 64];
 	char disk[PATH_MAX];
-	char write_log[PATH_MAX]; /* where the disk's writes are recorded; "": nowhere */
-	bool recorded; /* scenario_record.c: there is a log of this run */
+	char write_log[PATH_MAX]; /* where the disk's writes are recorded; "": nowhere, */
+	bool updated, reverted; /* the device has been, since it left the factory */
+	bool recorded; /* the log is complete */
 	enum vm_accel accel;
 	struct web *web;
 	struct vm *vm; /* NULL: it is off */
@@ -51,10 +52,11 @@ int rig_init(struct rig *rig, const struct vm_device *device, const char *out, c
 	void (*show)(const char *data, size_t len), struct err *err);
 void rig_finish(struct rig *rig);
 
-/* Switches off and puts a factory disk in, and firmware that has no variables yet. */
+/* Switches off and puts a factory disk in, and firmware that has no variables yet. Its writes are
+ * recorded if the device can be replayed and no record is complete yet. */
 int rig_new_disk(struct rig *rig, struct err *err);
-/* As rig_new_disk; and from now on the disk's writes go to a new log, OUT/DEVICE/WORK/NAME. */
-int rig_new_recorded_disk(struct rig *rig, const char *name, struct err *err);
+/* Where the record is, or will be. */
+int rig_write_log(const struct rig *rig, char ret[static PATH_MAX], struct err *err);
 /* Until release `version` is up and its abide-confirm was satisfied. */
 int rig_power_on(struct rig *rig, const char *version, struct err *err);
 int rig_wait_up(struct rig *rig, const char *version, struct err *err);

@@ -1,5 +1,5 @@
-/* Power cuts at exact writes. One run is recorded: an update that is confirmed, then one that is
- * reverted; its log is replayed offline, prefix by prefix, and a few of the states are booted. */
+/* Power cuts at exact writes. An update that was confirmed and one that was reverted are recorded;
+ * the log is replayed offline, prefix by prefix, and a few of the states are booted. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +10,6 @@
 #include "qemu/scenario.h"
 #include "updater/fs.h"
 #include "updater/mem.h"
-
-#define LOG_NAME "writes.log"
 
 static const struct crash_limits LIMITS = {.seed = 2026, .tears = 48, .shuffles = 48};
 /* For logs that are broken on purpose: nothing random is needed to see it. */
@@ -31,21 +29,6 @@ struct milestones {
 	size_t flip, count, confirm;
 };
 
-static int record(struct rig *rig, struct err *err)
-{
-	if (rig_new_recorded_disk(rig, LOG_NAME, err) < 0 || rig_power_on(rig, "1.0.0", err) < 0 ||
-		rig_install(rig, "", "release-2", 0, err) < 0 || rig_order_reboot(rig, err) < 0 ||
-		rig_wait_up(rig, "2.0.0", err) < 0 ||
-		rig_install_with_tries(rig, 1, "panic", err) < 0 ||
-		rig_order_reboot(rig, err) < 0 || rig_wait(rig, "release 4.0.0 starts", err) < 0 ||
-		rig_wait_up(rig, "2.0.0", err) < 0 || rig_run(rig, 0, err, "sync") < 0)
-		return -1;
-	rig_cut_power(rig);
-	rig->write_log[0] = '\0';
-	rig->recorded = true;
-	return 0;
-}
-
 static void replay_close(struct replay *replay)
 {
 	checker_close(&replay->checker);
@@ -63,12 +46,10 @@ static int replay_open(struct rig *rig, struct replay *ret, struct err *err)
 {
 	char log[PATH_MAX];
 
-	if (!rig->recorded && record(rig, err) < 0)
-		return err_wrap(err, "recording an update");
-	if (fs_join(rig->out, "factory.img", ret->factory, sizeof(ret->factory), err) < 0 ||
+	if (scenario_record(rig, err) < 0 ||
+		fs_join(rig->out, "factory.img", ret->factory, sizeof(ret->factory), err) < 0 ||
 		fs_join(rig->out, "images", ret->images, sizeof(ret->images), err) < 0 ||
-		fs_join(rig->work, LOG_NAME, log, sizeof(log), err) < 0 ||
-		write_log_open(log, &ret->log, err) < 0)
+		rig_write_log(rig, log, err) < 0 || write_log_open(log, &ret->log, err) < 0)
 		return -1;
 	return new_checker(rig, ret, err);
 }
@@ -271,6 +252,7 @@ static int boot_cut(
 	struct rig *rig, const struct replay *replay, const struct cut *cut, struct err *err)
 {
 	rig_cut_power(rig);
+	rig->write_log[0] = '\0';
 	if (crash_write_image(replay->factory, &replay->log, cut->entries, cut->sectors, rig->disk,
 		    err) < 0 ||
 		rig_power_on(rig, cut->version, err) < 0 ||

@@ -3,8 +3,8 @@
  * tells, asserted.
  *
  *	ABIDE_DEVICE=NAME    only this device (else all of them)
- *	ABIDE_SCENARIOS=KIND   only these scenarios: quick (with the story), full, replay
- *	argument             a pattern of test names: '*panic*'
+ *	ABIDE_SCENARIOS=SET  only the quick scenarios and the story; or the slow, or the replay ones
+ *	argument             a pattern of test names: '*panic*'; -l lists the devices
  *
  * Each test prints how long it took. What a failed one leaves is in build/qemu/DEVICE/failed.
  */
@@ -25,11 +25,11 @@
 #include "updater/mem.h"
 
 #define TESTS_MAX 256u
-#define NAME_MAX_ 128u
+#define TEST_NAME 128u
 
 /* One test: a device, and a chapter or a scenario. */
 struct test {
-	char name[NAME_MAX_];
+	char name[TEST_NAME];
 	const struct vm_device *device;
 	const struct chapter *chapter;
 	const struct scenario *scenario;
@@ -59,7 +59,7 @@ static void run(void **state)
 	struct err err = {0};
 	int rc;
 
-	if (test->scenario && test->scenario->kind == SCENARIO_REPLAY && !test->device->view) {
+	if (test->scenario && test->scenario->flags & SCENARIO_REPLAY && !test->device->view) {
 		print_message("%s: what decides is not on the disk: see qemu/README.md\n",
 			test->device->name);
 		skip();
@@ -97,13 +97,24 @@ static void add(struct test tests[], size_t *count, const struct vm_device *devi
 	++*count;
 }
 
-/* As in ABIDE_SCENARIOS. */
-static const char *const KINDS[] = {
-	[SCENARIO_QUICK] = "quick", [SCENARIO_FULL] = "full", [SCENARIO_REPLAY] = "replay"};
+/* What ABIDE_SCENARIOS may be. */
+static const struct {
+	const char *name;
+	unsigned int mask, flags;
+} SETS[] = {
+	{"quick", SCENARIO_QUICK, SCENARIO_QUICK},
+	{"slow", SCENARIO_QUICK, 0},
+	{"replay", SCENARIO_REPLAY, SCENARIO_REPLAY},
+};
 
-static bool is_wanted(enum scenario_kind kind, const char *set)
+static bool is_wanted(unsigned int flags, const char *set)
 {
-	return !set || !*set || strcmp(set, KINDS[kind]) == 0;
+	if (!set || !*set)
+		return true;
+	for (size_t i = 0; i < ARRAY_LEN(SETS); i++)
+		if (strcmp(set, SETS[i].name) == 0)
+			return (flags & SETS[i].mask) == SETS[i].flags;
+	return false;
 }
 
 static size_t collect(struct test tests[], const char *only, const char *set)
@@ -121,10 +132,17 @@ static size_t collect(struct test tests[], const char *only, const char *set)
 		for (size_t c = 0; has_story && c < STORY_LEN; c++)
 			add(tests, &count, device, &STORY[c], NULL);
 		for (size_t s = 0; s < SCENARIOS_LEN; s++)
-			if (is_wanted(SCENARIOS[s].kind, set))
+			if (is_wanted(SCENARIOS[s].flags, set))
 				add(tests, &count, device, NULL, &SCENARIOS[s]);
 	}
 	return count;
+}
+
+static int list_devices(void)
+{
+	for (size_t i = 0; i < VM_DEVICES_LEN; i++)
+		(void)printf("%s\n", VM_DEVICES[i].name);
+	return 0;
 }
 
 int main(int argc, char **argv)
@@ -134,8 +152,14 @@ int main(int argc, char **argv)
 	const char *only = getenv("ABIDE_DEVICE"), *set = getenv("ABIDE_SCENARIOS");
 	size_t count = collect(tests, only && *only ? only : NULL, set);
 
+	if (argc == 2 && strcmp(argv[1], "-l") == 0)
+		return list_devices();
 	if (argc > 2 || count == 0) {
-		(void)fprintf(stderr, "usage: [ABIDE_DEVICE=NAME] test_devices [PATTERN]\n");
+		(void)fprintf(stderr, "usage: [ABIDE_DEVICE=NAME] [ABIDE_SCENARIOS=SET] "
+				      "test_devices [PATTERN]; test_devices -l\n");
+		if (count == 0)
+			(void)fprintf(stderr, "nothing to test: no device '%s', or no set '%s'\n",
+				only ? only : "", set ? set : "");
 		return 2;
 	}
 	if (argc == 2)
