@@ -22,6 +22,7 @@
 #include "tests/tars.h"
 #include "updater/carrier.h"
 #include "updater/carrier/message.h"
+#include "updater/carrier/ring.h"
 #include "updater/carrier/store.h"
 #include "updater/fs.h"
 
@@ -565,6 +566,7 @@ struct stage {
 	struct message_writer writer;
 	int in_fd;
 	int out_fd;
+	struct ring_room *room;
 	size_t indexes;
 };
 
@@ -590,25 +592,30 @@ static void say(struct stage *stage, enum message_type type, const void *payload
 static void say_chunk(struct stage *stage, size_t image, uint32_t i)
 {
 	uint32_t len = index_length(sample.index[image], i);
-	uint8_t *to = NULL;
+	struct message message;
+	uint32_t offset = 0;
 	struct err err;
 
 	if (i == 1)
 		reach(stage, AT_CHUNK);
 	if (i == 1 && stage->script->step == WITHIN_CHUNK) {
-		uint8_t start[12 + 100] = {0};
+		uint8_t start[10] = {0};
 
 		(void)message_flush(&stage->writer, &err);
 		le32_put(start, MESSAGE_CHUNK);
-		le32_put(start + 4, 4 + len);
-		le32_put(start + 8, i);
+		le32_put(start + 4, MESSAGE_CHUNK_LEN);
 		(void)fs_write_full(stage->out_fd, "pipe", start, sizeof(start), &err);
 		reach(stage, WITHIN_CHUNK);
 	}
-	if (message_reserve_chunk(&stage->writer, i, len, &to, &err) < 0)
-		_exit(99);
-	memcpy(to, sample.plain[image] + sample_offset(&sample, image, i), len);
-	if (message_commit_chunk(&stage->writer, len, &err) < 0)
+	while (!ring_give(stage->room, len, &offset))
+		if (message_flush(&stage->writer, &err) < 0 ||
+			message_next(&stage->reader, &message, &err) < 0 ||
+			message.type != MESSAGE_TAKEN || !ring_taken(stage->room))
+			_exit(99);
+	memcpy(stage->room->bytes + offset, sample.plain[image] + sample_offset(&sample, image, i),
+		len);
+	ring_given(stage->room, len);
+	if (message_put_chunk(&stage->writer, i, offset, len, &err) < 0)
 		_exit(99);
 }
 
@@ -640,6 +647,9 @@ static void play(struct stage *stage, const struct message *message)
 			if (payload[MESSAGE_CLASS_FIELD] >> i & 1)
 				say_chunk(stage, image, i);
 		break;
+	case MESSAGE_TAKEN:
+		(void)ring_taken(stage->room);
+		break;
 	case MESSAGE_END:
 		reach(stage, AT_END);
 		say(stage, MESSAGE_END, end, sizeof(end));
@@ -649,9 +659,9 @@ static void play(struct stage *stage, const struct message *message)
 	free(payload);
 }
 
-static int impostor(int in_fd, int out_fd, void *arg)
+static int impostor(int in_fd, int out_fd, struct ring_room *room, void *arg)
 {
-	struct stage stage = {.script = arg, .in_fd = in_fd, .out_fd = out_fd};
+	struct stage stage = {.script = arg, .in_fd = in_fd, .out_fd = out_fd, .room = room};
 	struct message message;
 	struct err err;
 
@@ -828,22 +838,51 @@ static void test_carrier__lies_at_each_step(void **state)
 		}
 }
 
+/* Says that chunk `number` with `len` bytes lies there. */
+static void place(int out_fd, uint32_t number, uint32_t offset, uint32_t len)
+{
+	uint8_t chunk[MESSAGE_CHUNK_LEN];
+
+	le32_put(chunk, number);
+	le32_put(chunk + 4, offset);
+	le32_put(chunk + 8, len);
+	raw(out_fd, MESSAGE_CHUNK, sizeof(chunk), chunk, sizeof(chunk));
+}
+
 static void other_number(int in_fd, int out_fd)
 {
-	static uint8_t chunk[4 + 4096];
-
 	(void)in_fd;
-	le32_put(chunk, 2);
-	raw(out_fd, MESSAGE_CHUNK, sizeof(chunk), chunk, sizeof(chunk));
+	place(out_fd, 2, 4096, 4096);
 }
 
 static void other_length(int in_fd, int out_fd)
 {
-	static uint8_t chunk[4 + 4095];
-
 	(void)in_fd;
-	le32_put(chunk, 1);
-	raw(out_fd, MESSAGE_CHUNK, sizeof(chunk), chunk, sizeof(chunk));
+	place(out_fd, 1, 4096, 4095);
+}
+
+static void past_the_end(int in_fd, int out_fd)
+{
+	(void)in_fd;
+	place(out_fd, 1, RING_SIZE - 4095, 4096);
+}
+
+static void far_away(int in_fd, int out_fd)
+{
+	(void)in_fd;
+	place(out_fd, 1, UINT32_MAX - 4095, 4096);
+}
+
+static void across_batches(int in_fd, int out_fd)
+{
+	(void)in_fd;
+	place(out_fd, 1, RING_BATCH - 1, 4096);
+}
+
+static void in_a_later_batch(int in_fd, int out_fd)
+{
+	(void)in_fd;
+	place(out_fd, 1, 2 * RING_BATCH, 4096);
 }
 
 static void other_index(int in_fd, int out_fd)
@@ -862,6 +901,14 @@ static void test_carrier__chunks_must_be_the_wanted_ones(void **state)
 	assert_int_equal(run_impostor(AT_CHUNK, other_number, &err), -1);
 	assert_int_equal(err.code, FAIL_UNTRUSTED);
 	assert_non_null(strstr(err.msg, "another chunk"));
+	assert_int_equal(run_impostor(AT_CHUNK, past_the_end, &err), -1);
+	assert_non_null(strstr(err.msg, "a chunk where none can be"));
+	assert_int_equal(run_impostor(AT_CHUNK, far_away, &err), -1);
+	assert_non_null(strstr(err.msg, "a chunk where none can be"));
+	assert_int_equal(run_impostor(AT_CHUNK, across_batches, &err), -1);
+	assert_non_null(strstr(err.msg, "a chunk where none can be"));
+	assert_int_equal(run_impostor(AT_CHUNK, in_a_later_batch, &err), -1);
+	assert_non_null(strstr(err.msg, "a chunk where none can be"));
 	assert_int_equal(run_impostor(AT_CHUNK, other_length, &err), -1);
 	assert_int_equal(err.code, FAIL_UNTRUSTED);
 	assert_non_null(strstr(err.msg, "another length"));

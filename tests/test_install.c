@@ -596,7 +596,8 @@ static void pass(int out, const uint8_t *head, const uint8_t *payload, size_t le
 		_exit(1);
 }
 
-static void meddle(struct man *man, int out, uint8_t *head, uint8_t *payload, size_t len)
+static void meddle(
+	struct man *man, int out, uint8_t *ring, uint8_t *head, uint8_t *payload, size_t len)
 {
 	enum message_type type = (enum message_type)le32_get(head);
 
@@ -609,7 +610,7 @@ static void meddle(struct man *man, int out, uint8_t *head, uint8_t *payload, si
 		return;
 	}
 	if (man->mischief == FLIP_A_BIT)
-		payload[len - 1] ^= 0x10;
+		ring[le32_get(payload + 4)] ^= 0x10;
 	if (man->mischief == OTHER_NUMBER)
 		le32_put(payload, le32_get(payload) + 1);
 	if (man->mischief == CRASH)
@@ -624,7 +625,7 @@ static void meddle(struct man *man, int out, uint8_t *head, uint8_t *payload, si
 }
 
 /* Copies requests down and answers up, until either end closes. */
-static int in_the_middle(int in, int out, void *arg)
+static int in_the_middle(int in, int out, struct ring_room *room, void *arg)
 {
 	static uint8_t payload[64u << 20];
 	struct man *man = arg;
@@ -636,7 +637,7 @@ static int in_the_middle(int in, int out, void *arg)
 	if (fork() == 0) {
 		(void)close(down[1]);
 		(void)close(up[0]);
-		(void)serve(down[0], up[1], source, &err);
+		(void)serve(down[0], up[1], source, room, &err);
 		_exit(0);
 	}
 	(void)close(down[0]);
@@ -659,7 +660,7 @@ static int in_the_middle(int in, int out, void *arg)
 			return 0;
 		if (fs_read_full(up[0], "pipe", payload, le32_get(head + 4), &got, &err) < 0)
 			return 1;
-		meddle(man, out, head, payload, got);
+		meddle(man, out, room->bytes, head, payload, got);
 	}
 }
 

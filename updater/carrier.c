@@ -341,7 +341,7 @@ int carrier_open(const char *source, const struct carrier_options *options, stru
 	if (open_source(source, &fd, err) < 0 || mem_alloc(sizeof(*carrier), &p, err) < 0)
 		return -1;
 	carrier = p;
-	carrier->child = (struct spawned){-1, -1, -1};
+	carrier->child = (struct spawned){-1, -1, -1, {.fd = -1}};
 	carrier->options = *options;
 	if (carrier->options.stall_timeout == 0)
 		carrier->options.stall_timeout = STALL_DEFAULT;
@@ -440,15 +440,18 @@ int carrier_chunk(
 {
 	uint8_t got[MESSAGE_CHUNK_LEN];
 	uint32_t got_len = 0;
+	bool next = false;
 
 	if (next_answer(carrier, MESSAGE_CHUNK, &got_len, err) < 0 ||
 		receive(carrier, got, sizeof(got), err) < 0)
 		return -1;
 	if (le32_get(got) != number)
 		return lie(err, "another chunk than the next one that is wanted");
-	if (got_len - MESSAGE_CHUNK_LEN != len)
+	if (le32_get(got + 8) != len)
 		return lie(err, "a chunk of another length than the index says");
-	return receive(carrier, buf, len, err);
+	if (!ring_take(&carrier->child.ring, le32_get(got + 4), (uint32_t)len, buf, &next))
+		return lie(err, "a chunk where none can be");
+	return next ? ask(carrier, MESSAGE_TAKEN, NULL, 0, err) : 0;
 }
 
 int carrier_end(struct carrier *carrier, struct carrier_stats *ret, struct err *err)

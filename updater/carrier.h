@@ -34,6 +34,7 @@
 #include "updater/mem.h"
 
 struct carrier;
+struct ring_room; /* carrier/ring.h */
 
 struct carrier_options {
 	const char *user; /* to run as when started as root; NULL: "abide", else "nobody" */
@@ -46,7 +47,7 @@ struct carrier_options {
 	void *note_arg;
 	/* Tests only: runs in the child instead of the real carrier. Its return is the exit status.
 	 */
-	int (*impostor)(int in_fd, int out_fd, void *arg);
+	int (*impostor)(int in_fd, int out_fd, struct ring_room *room, void *arg);
 	void *impostor_arg;
 };
 

@@ -8,7 +8,8 @@
 #include "updater/mem.h"
 #include "updater/worker.h"
 
-#define READ_SIZE  (512u << 10) /* holds any chunk, with the blocks that it begins and ends in */
+#define READ_SIZE                                                                                  \
+	(INDEX_CHUNK_MAX + 2u * MEM_BLOCK) /* a chunk, with the blocks it begins and ends in */
 #define PROBE_STEP (UINT64_C(1) << 20) /* bytes of the image to one sample */
 
 static_assert(INDEX_CHUNK_MAX + 2 * MEM_BLOCK <= READ_SIZE, "a piece holds any chunk");

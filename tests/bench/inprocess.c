@@ -203,14 +203,22 @@ static int read_stores(struct carrier *carrier, struct err *err)
 	return 0;
 }
 
+int carrier_stores(
+	struct carrier *carrier, bool *ret_delta, struct digest *ret_base, struct err *err)
+{
+	*ret_delta = false;
+	*ret_base = (struct digest){0};
+	return carrier->stores_read ? 0 : read_stores(carrier, err);
+}
+
 int carrier_want(struct carrier *carrier, const char *class, const struct index *index,
-	const uint8_t *bitmap, struct err *err)
+	const uint8_t *bitmap, const struct carrier_base *base, struct err *err)
 {
 	size_t len = (index_count(index) + 7u) / 8u;
 	struct member member;
 	void *p = NULL;
 
-	(void)class;
+	(void)class, (void)base;
 	join(carrier);
 	free(carrier->bitmap);
 	if (mem_alloc(len, &p, err) < 0)

@@ -30,6 +30,8 @@ static void serve_installer(const uint8_t *data, size_t size)
 	CLEANUP(cleanup_fd) int requests = -1;
 	CLEANUP(cleanup_fd) int answers = -1;
 	CLEANUP(cleanup_fd) int source = -1;
+	static uint8_t ring[RING_SIZE];
+	struct ring_room room = ring_room(ring);
 	size_t len;
 	struct err err;
 
@@ -45,7 +47,7 @@ static void serve_installer(const uint8_t *data, size_t size)
 	requests = file_of(data + 2, len);
 	source = file_of(data + 2 + len, size - 2 - len);
 	answers = file_of(data, 0);
-	(void)serve(requests, answers, source, &err);
+	(void)serve(requests, answers, source, &room, &err);
 }
 
 static void check_error(const uint8_t *payload, size_t len)

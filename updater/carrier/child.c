@@ -37,15 +37,17 @@ static int parse_args(int argc, char **argv, struct sandbox *ret, struct err *er
 int child_main(int argc, char **argv)
 {
 	struct sandbox sandbox = {0};
+	struct ring_room room = {0};
 	struct err err = {0};
 	int source = CHILD_SOURCE_FD;
 
-	if (parse_args(argc, argv, &sandbox, &err) == 0 && sandbox_drop(&sandbox, &err) == 0) {
+	if (parse_args(argc, argv, &sandbox, &err) == 0 &&
+		ring_map(CHILD_RING_FD, &room, &err) == 0 && sandbox_drop(&sandbox, &err) == 0) {
 		/* Without rights already; but files can still be opened, for the last time. */
 		container_prepare();
 		if ((!sandbox.network || source_http_prepare(&err) == 0) &&
 			sandbox_close(&sandbox, &err) == 0)
-			return serve(STDIN_FILENO, STDOUT_FILENO, source, &err) < 0;
+			return serve(STDIN_FILENO, STDOUT_FILENO, source, &room, &err) < 0;
 	}
 	serve_error(STDOUT_FILENO, &err);
 	return 1;

@@ -8,7 +8,7 @@
 
 #include "updater/fs.h"
 
-#define READER_BUFFER (256u << 10)
+#define READER_BUFFER (64u << 10)
 
 struct range {
 	uint32_t min;
@@ -28,13 +28,14 @@ static const struct range LENGTHS[][2] = {
 	[MESSAGE_INDEX] = {{9, 8 + MANIFEST_CLASS_MAX}, {INDEX_HEADER_LEN, INDEX_SIZE_MAX}},
 	[MESSAGE_WANT] = {{MESSAGE_CLASS_FIELD + 1, MESSAGE_CLASS_FIELD + MESSAGE_BITMAP_MAX},
 		NEVER},
-	[MESSAGE_CHUNK] = {NEVER, {MESSAGE_CHUNK_LEN + 1, MESSAGE_CHUNK_LEN + INDEX_CHUNK_MAX}},
+	[MESSAGE_CHUNK] = {NEVER, {MESSAGE_CHUNK_LEN, MESSAGE_CHUNK_LEN}},
 	[MESSAGE_END] = {{0, 0}, {MESSAGE_END_LEN, MESSAGE_END_LEN}},
 	[MESSAGE_NOTE] = {NEVER, {1, MESSAGE_TEXT_MAX}},
 	[MESSAGE_ALIVE] = {NEVER, {0, 0}},
 	[MESSAGE_ERROR] = {NEVER, {5, 4 + MESSAGE_TEXT_MAX}},
 	[MESSAGE_STORES] = {{0, 0}, {0, DIGEST_LEN}},
 	[MESSAGE_BASE] = {{1, PATCH_PREFIX_MAX}, {PATCH_RUN_LEN, PATCH_RUN_LEN *PATCH_RUNS_MAX}},
+	[MESSAGE_TAKEN] = {{0, 0}, NEVER},
 };
 
 int message_parse_head(const uint8_t head[static MESSAGE_HEAD_LEN], enum message_from from,
@@ -234,7 +235,7 @@ int message_writer_init(struct message_writer *writer, int fd, struct err *err)
 {
 	void *p = NULL;
 
-	if (mem_alloc(MESSAGE_BUFFER, &p, err) < 0)
+	if (mem_alloc(MESSAGE_GATHER, &p, err) < 0)
 		return -1;
 	*writer = (struct message_writer){.fd = fd, .buf = p};
 	return 0;
@@ -262,6 +263,8 @@ static void put_head(uint8_t *to, enum message_type type, size_t len)
 int message_put(struct message_writer *writer, enum message_type type, const void *payload,
 	size_t len, struct err *err)
 {
+	if (writer->len + MESSAGE_HEAD_LEN + len > MESSAGE_GATHER && message_flush(writer, err) < 0)
+		return -1;
 	put_head(writer->buf + writer->len, type, len);
 	writer->len += MESSAGE_HEAD_LEN;
 	if (writer->len + len > MESSAGE_GATHER) {
@@ -276,24 +279,13 @@ int message_put(struct message_writer *writer, enum message_type type, const voi
 	return 0;
 }
 
-int message_reserve_chunk(struct message_writer *writer, uint32_t number, uint32_t len,
-	uint8_t **ret, struct err *err)
+int message_put_chunk(struct message_writer *writer, uint32_t number, uint32_t offset, uint32_t len,
+	struct err *err)
 {
-	uint8_t *to;
+	uint8_t payload[MESSAGE_CHUNK_LEN];
 
-	if (len > INDEX_CHUNK_MAX)
-		return err_set(err, FAIL_UNTRUSTED, "chunk of %u bytes", len);
-	if (writer->len >= MESSAGE_GATHER && message_flush(writer, err) < 0)
-		return -1;
-	to = writer->buf + writer->len;
-	put_head(to, MESSAGE_CHUNK, MESSAGE_CHUNK_LEN + len);
-	le32_put(to + MESSAGE_HEAD_LEN, number);
-	*ret = to + MESSAGE_HEAD_LEN + MESSAGE_CHUNK_LEN;
-	return 0;
-}
-
-int message_commit_chunk(struct message_writer *writer, uint32_t len, struct err *err)
-{
-	writer->len += MESSAGE_HEAD_LEN + MESSAGE_CHUNK_LEN + len;
-	return writer->len >= MESSAGE_GATHER ? message_flush(writer, err) : 0;
+	le32_put(payload, number);
+	le32_put(payload + 4, offset);
+	le32_put(payload + 8, len);
+	return message_put(writer, MESSAGE_CHUNK, payload, sizeof(payload), err);
 }

@@ -12,14 +12,16 @@
  *	  carrier    MANIFEST     the member's bytes                       1..MANIFEST_SIZE_MAX
  *	  carrier    SIGNATURE    the member's bytes                       1..MEMBER_SIGNATURE_MAX
  *	installer    INDEX *      size 8, class                            9..8+MANIFEST_CLASS_MAX
- *	  carrier    INDEX        the member's bytes                       24..INDEX_SIZE_MAX, as
+ *	  carrier    INDEX        the member's bytes, as many as asked     24..INDEX_SIZE_MAX
  *	installer    STORES ?     nothing                                  0
  *	  carrier    STORES       of a delta: its base's artifact id       0 or 32
  *	installer    WANT *       class, zeros up to 32 bytes, bitmap      33..32+MESSAGE_BITMAP_MAX
  *	  carrier    BASE ?       runs of the base's chunks (patch.h)      6..6*PATCH_RUNS_MAX
  *	  installer  BASE         these chunks' bytes, end to end          1..PATCH_PREFIX_MAX
- *	  carrier    CHUNK *      number 4, plain bytes: each wanted one,  5..4+INDEX_CHUNK_MAX
- *	                          ascending
+ *	  carrier    CHUNK *      number 4, where in the ring 4, length 4: 12
+ *	                          each wanted one, ascending (ring.h)
+ *	installer    TAKEN *      nothing: a batch of the ring may be      0
+ *	                          filled again; at any time after WANT
  *	installer    END          nothing                                  0
  *	  carrier    END          bytes fetched 8, reconnects 4            12
  *
@@ -35,8 +37,7 @@
  * buffer is sized by the other end. The carrier side trusts the installer; it checks all the same.
  *
  *	reading:  message_reader_init -> { message_next -> message_payload... }*  -> _finish
- *	writing:  message_writer_init -> { message_put* | message_reserve + message_commit }*
- *	            -> message_flush -> _finish
+ *	writing:  message_writer_init -> { message_put | message_put_chunk }* -> message_flush -> _finish
  */
 #ifndef ABIDE_UPDATER_CARRIER_MESSAGE_H
 #define ABIDE_UPDATER_CARRIER_MESSAGE_H
@@ -59,13 +60,10 @@
 #define MESSAGE_OPEN_LEN    24u /* OPEN without name and CA */
 #define MESSAGE_OPEN_MAX    (MESSAGE_OPEN_LEN + MESSAGE_NAME_MAX + MESSAGE_CA_MAX)
 #define MESSAGE_CLASS_FIELD 32u
-#define MESSAGE_CHUNK_LEN   4u /* CHUNK without the bytes */
+#define MESSAGE_CHUNK_LEN   12u
 #define MESSAGE_END_LEN     12u
 #define MESSAGE_BITMAP_MAX  (INDEX_CHUNKS_MAX / 8u)
-/* Chunks are gathered up to this many bytes for one write(2); then a buffer holds one more. */
-#define MESSAGE_GATHER (256u << 10)
-#define MESSAGE_BUFFER                                                                             \
-	(MESSAGE_GATHER + 2u * MESSAGE_HEAD_LEN + MESSAGE_CHUNK_LEN + INDEX_CHUNK_MAX)
+#define MESSAGE_GATHER      (32u << 10) /* bytes of messages for one write(2) */
 
 enum message_type {
 	MESSAGE_OPEN = 1,
@@ -80,8 +78,9 @@ enum message_type {
 	MESSAGE_ERROR,
 	MESSAGE_STORES,
 	MESSAGE_BASE,
+	MESSAGE_TAKEN,
 };
-#define MESSAGE_LAST MESSAGE_BASE
+#define MESSAGE_LAST MESSAGE_TAKEN
 
 enum message_from {
 	MESSAGE_FROM_INSTALLER,
@@ -144,7 +143,7 @@ int message_payload(struct message_reader *reader, void *buf, size_t len, struct
 
 struct message_writer {
 	int fd;
-	uint8_t *buf; /* MESSAGE_BUFFER bytes */
+	uint8_t *buf; /* MESSAGE_GATHER bytes */
 	size_t len;
 };
 
@@ -153,11 +152,9 @@ void message_writer_finish(struct message_writer *writer);
 /* Head and payload, gathered. */
 int message_put(struct message_writer *writer, enum message_type type, const void *payload,
 	size_t len, struct err *err);
-/* Room for the bytes of a chunk, to be filled in place. */
-int message_reserve_chunk(struct message_writer *writer, uint32_t number, uint32_t len,
-	uint8_t **ret, struct err *err);
-/* They are filled: may write. */
-int message_commit_chunk(struct message_writer *writer, uint32_t len, struct err *err);
+/* A chunk that lies in the ring. */
+int message_put_chunk(struct message_writer *writer, uint32_t number, uint32_t offset, uint32_t len,
+	struct err *err);
 int message_flush(struct message_writer *writer, struct err *err);
 
 #endif

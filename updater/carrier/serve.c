@@ -30,6 +30,7 @@ struct session {
 	struct message_reader reader;
 	struct message_writer writer;
 	int source_fd;
+	struct ring_room *ring;
 	struct message_open open;
 	struct source *source;
 	struct container *container;
@@ -300,25 +301,54 @@ static int decode(struct session *session, const struct image *image, uint32_t i
 	return err_set(err, FAIL_UNTRUSTED, "%u bytes are stored, expected %u", stored_len, len);
 }
 
+static int answer_taken(struct session *session, struct err *err)
+{
+	if (!ring_taken(session->ring))
+		return err_set(err, FAIL_UNTRUSTED, "TAKEN, and nothing was given");
+	return 0;
+}
+
+/* Where the next chunk goes. While all the ring is full the installer has other things to do than
+ * to ask for any: it says only that it has taken some of it. */
+static int make_room(struct session *session, uint32_t len, uint32_t *ret_offset, struct err *err)
+{
+	struct message message;
+
+	while (!ring_give(session->ring, len, ret_offset)) {
+		if (message_flush(&session->writer, err) < 0 ||
+			message_next(&session->reader, &message, err) < 0)
+			return -1;
+		if (message.type != MESSAGE_TAKEN)
+			return err_set(err, FAIL_UNTRUSTED, "message %d while chunks are sent",
+				(int)message.type);
+		if (answer_taken(session, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int send_chunk(struct session *session, const struct image *image, uint32_t i,
 	size_t patch_at, struct err *err)
 {
 	bool patched = store_encoding(image->store, i) == STORE_PATCH;
 	uint32_t len = index_length(image->index, i);
+	uint32_t batch = session->ring->batch;
 	const uint8_t *stored = NULL;
-	uint8_t *out = NULL;
+	uint32_t offset = 0;
 
-	/* First all that can wait for the source: it may send asides, and a chunk that is reserved
-	 * has to be the next thing in the buffer. */
+	if (make_room(session, len, &offset, err) < 0)
+		return -1;
+	/* What is in the batch before can be worked on from now on. */
+	if (session->ring->batch != batch && message_flush(&session->writer, err) < 0)
+		return -1;
 	if (!patched && container_borrow(session->container, store_length(image->store, i), &stored,
 				err) < 0)
 		return -1;
-	if (message_reserve_chunk(&session->writer, i, len, &out, err) < 0)
-		return -1;
-	if (decode(session, image, i, stored, patch_at, out, err) < 0)
+	if (decode(session, image, i, stored, patch_at, session->ring->bytes + offset, err) < 0)
 		return err_wrap(err, "'%s': '%s%s': chunk %u", session->source->name, image->class,
 			MEMBER_DATA_SUFFIX, i);
-	return message_commit_chunk(&session->writer, len, err);
+	ring_given(session->ring, len);
+	return message_put_chunk(&session->writer, i, offset, len, err);
 }
 
 /* ---- patches ---- */
@@ -362,9 +392,14 @@ static int ask_for_base(
 	if (patch->runs_len == 0)
 		return 0;
 	if (message_put(&session->writer, MESSAGE_BASE, patch->runs, patch->runs_len, err) < 0 ||
-		message_flush(&session->writer, err) < 0 ||
-		message_next(&session->reader, &message, err) < 0)
+		message_flush(&session->writer, err) < 0)
 		return -1;
+	do {
+		if (message_next(&session->reader, &message, err) < 0)
+			return -1;
+		if (message.type == MESSAGE_TAKEN && answer_taken(session, err) < 0)
+			return -1;
+	} while (message.type == MESSAGE_TAKEN);
 	if (message.type != MESSAGE_BASE)
 		return err_set(err, FAIL_UNTRUSTED, "message %d from the installer, BASE expected",
 			(int)message.type);
@@ -532,6 +567,8 @@ static int answer(struct session *session, const struct message *message, struct
 		return answer_stores(session, err);
 	case MESSAGE_WANT:
 		return answer_want(session, message, err);
+	case MESSAGE_TAKEN:
+		return answer_taken(session, err);
 	case MESSAGE_END:
 		return answer_end(session, err);
 	case MESSAGE_SIGNATURE:
@@ -585,9 +622,9 @@ void serve_error(int out_fd, const struct err *err)
 	message_writer_finish(&writer);
 }
 
-int serve(int in_fd, int out_fd, int source_fd, struct err *err)
+int serve(int in_fd, int out_fd, int source_fd, struct ring_room *ring, struct err *err)
 {
-	struct session session = {.source_fd = source_fd};
+	struct session session = {.source_fd = source_fd, .ring = ring};
 	int status = -1;
 
 	if (message_reader_init(&session.reader, in_fd, MESSAGE_FROM_INSTALLER, err) == 0 &&

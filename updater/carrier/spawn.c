@@ -16,7 +16,6 @@
 #include "updater/fs.h"
 #include "updater/mem.h"
 
-#define PIPE_SIZE   (1 << 20) /* also the most that users without rights may ask for */
 #define FDS_OLD_MAX 4096 /* closed one by one where the kernel has no close_range() */
 #define EXEC_FAILED 126
 #define DEATH_MS    1000 /* a closed pipe, and the process not yet gone */
@@ -25,28 +24,31 @@ struct pipes {
 	int requests[2]; /* installer's end, child's end */
 	int answers[2]; /* likewise */
 	int exe;
+	struct ring ring;
 };
 
-static void cleanup_pipes(const struct pipes *pipes)
+static void cleanup_pipes(struct pipes *pipes)
 {
 	for (int i = 0; i < 2; i++) {
 		cleanup_fd(&pipes->requests[i]);
 		cleanup_fd(&pipes->answers[i]);
 	}
 	cleanup_fd(&pipes->exe);
+	ring_finish(&pipes->ring);
 }
 
 static int open_pipes(struct pipes *pipes, struct err *err)
 {
 	int fds[2];
 
+	if (ring_new(&pipes->ring, err) < 0)
+		return -1;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pipes->requests) < 0)
 		return err_errno(err, "carrier: socketpair");
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return err_errno(err, "carrier: pipe");
 	pipes->answers[0] = fds[0];
 	pipes->answers[1] = fds[1];
-	(void)fcntl(fds[1], F_SETPIPE_SZ, PIPE_SIZE); /* only faster */
 	if (fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0 ||
 		fcntl(pipes->requests[0], F_SETFL, O_NONBLOCK) < 0)
 		return err_errno(err, "carrier: non-blocking pipe");
@@ -81,10 +83,10 @@ static void close_range_from(int first)
 static int arrange_fds(const struct pipes *pipes, int source)
 {
 	const int from[] = {pipes->requests[1], pipes->answers[1], pipes->requests[1],
-		source < 0 ? pipes->requests[1] : source, pipes->exe};
+		source < 0 ? pipes->requests[1] : source, pipes->ring.fd, pipes->exe};
 	int high[ARRAY_LEN(from)];
 
-	/* First out of the way of 0 to 4, then to their places. What a hostile child writes to
+	/* First out of the way of 0 to 5, then to their places. What a hostile child writes to
 	 * stderr must not reach a terminal: it gets a descriptor nobody reads. */
 	for (size_t i = 0; i < ARRAY_LEN(from); i++) {
 		high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 10);
@@ -117,10 +119,14 @@ static void become_impostor(const struct spawn *spawn, const struct pipes *pipes
 	int in = fcntl(pipes->requests[1], F_DUPFD, 10);
 	int out = fcntl(pipes->answers[1], F_DUPFD, 10);
 
-	if (in < 0 || out < 0 || dup2(in, 3) < 0 || dup2(out, 4) < 0)
+	struct ring_room room;
+	struct err err;
+
+	if (in < 0 || out < 0 || ring_map(pipes->ring.fd, &room, &err) < 0 || dup2(in, 3) < 0 ||
+		dup2(out, 4) < 0)
 		_exit(EXEC_FAILED);
 	close_range_from(5);
-	_exit(spawn->impostor(3, 4, spawn->impostor_arg));
+	_exit(spawn->impostor(3, 4, &room, spawn->impostor_arg));
 }
 
 static int start(const struct spawn *spawn, const struct sandbox *sandbox,
@@ -177,7 +183,8 @@ static int open_program(int *ret, struct err *err)
 
 int spawn_carrier(const struct spawn *spawn, struct spawned *ret, struct err *err)
 {
-	CLEANUP(cleanup_pipes) struct pipes pipes = {{-1, -1}, {-1, -1}, -1};
+	CLEANUP(cleanup_pipes)
+	struct pipes pipes = {{-1, -1}, {-1, -1}, -1, {.fd = -1}};
 	struct sandbox sandbox = {0};
 	pid_t pid = -1;
 
@@ -185,8 +192,11 @@ int spawn_carrier(const struct spawn *spawn, struct spawned *ret, struct err *er
 		return -1;
 	if (open_program(&pipes.exe, err) < 0 || start(spawn, &sandbox, &pipes, &pid, err) < 0)
 		return -1;
-	*ret = (struct spawned){
-		.pid = pid, .requests = pipes.requests[0], .answers = pipes.answers[0]};
+	*ret = (struct spawned){.pid = pid,
+		.requests = pipes.requests[0],
+		.answers = pipes.answers[0],
+		.ring = pipes.ring};
+	pipes.ring = (struct ring){.fd = -1};
 	pipes.requests[0] = -1;
 	pipes.answers[0] = -1;
 	return 0;
@@ -233,6 +243,7 @@ void spawned_finish(struct spawned *spawned)
 {
 	cleanup_fd(&spawned->requests);
 	cleanup_fd(&spawned->answers);
+	ring_finish(&spawned->ring);
 	spawned->requests = -1;
 	spawned->answers = -1;
 	if (spawned->pid > 0)

@@ -1,14 +1,15 @@
 /*
  * spawn - start the carrier's process, and end it.
  *
- * The carrier is a program of its own, `abide-carrier`: it shares no memory with the installer, and
- * the installer's process holds no code that parses what is untrusted (HTTP, TLS, tar, zstd).
+ * The carrier is a program of its own, `abide-carrier`: it shares with the installer the memory that
+ * chunks pass through (ring.h) and no other, and the installer's process holds no code that parses what is untrusted (HTTP, TLS, tar, zstd).
  */
 #ifndef ABIDE_UPDATER_CARRIER_SPAWN_H
 #define ABIDE_UPDATER_CARRIER_SPAWN_H
 
 #include <sys/types.h>
 
+#include "updater/carrier/ring.h"
 #include "updater/carrier/sandbox.h"
 #include "updater/err.h"
 
@@ -17,12 +18,14 @@ struct spawned {
 	int requests; /* a socket, so that writing to a dead child raises no SIGPIPE; non-blocking
 		       */
 	int answers; /* a pipe; non-blocking */
+	struct ring ring;
 };
 
 struct spawn {
 	const char *user; /* see sandbox_find_user() */
 	int source; /* borrowed; -1: a URL */
-	int (*impostor)(int in_fd, int out_fd, void *arg); /* tests: instead of the program */
+	/* tests: instead of the program */
+	int (*impostor)(int in_fd, int out_fd, struct ring_room *room, void *arg);
 	void *impostor_arg;
 };
 
