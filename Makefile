@@ -87,9 +87,10 @@ TESTS := $(patsubst tests/%.c,$(B)/tests/%,\
 	$(foreach name,$(SLOW_TESTS),$(filter tests/test_$(name).c,$(TEST_MAIN_SRC))) \
 	$(filter-out $(SLOW_TESTS:%=tests/test_%.c),$(TEST_MAIN_SRC)))
 TOOLS := $(patsubst tests/tools/%.c,$(B)/tests/tools/%,$(TOOL_SRC))
-# inprocess.c is a carrier for a program of the bench, not a program.
-BENCH_TOOLS := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(filter-out %/inprocess.c,$(BENCH_SRC))) \
-	$(B)/tests/bench/abide-inprocess
+# These replace a part of abide in a program of the bench.
+BENCH_PARTS := inprocess unread
+BENCH_TOOLS := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,\
+	$(filter-out $(BENCH_PARTS:%=tests/bench/%.c),$(BENCH_SRC))) $(BENCH_PARTS:%=$(B)/tests/bench/abide-%)
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 
 .PHONY: all help clean FORCE
@@ -159,8 +160,9 @@ $(B)/tests/tools/%: $(B)/obj/tests/tools/%.o $(B)/libtest.a $(B)/libimage.a $(B)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(TEST_LIBS) -o $@
 
-# Its carrier.h comes first, so that the library's is not taken.
-$(B)/tests/bench/abide-inprocess: $(call objects,$(PROGRAM_SRC) tests/bench/inprocess.c) $(B)/libabide.a
+# The part comes first, so that the library's is not taken.
+$(BENCH_PARTS:%=$(B)/tests/bench/abide-%): $(B)/tests/bench/abide-%: $(call objects,$(PROGRAM_SRC)) \
+		$(B)/obj/tests/bench/%.o $(B)/libabide.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(DEVICE_LIBS) -lpthread -o $@
 

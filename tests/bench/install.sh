@@ -49,12 +49,11 @@ run_abide() {
 	once "abide, a second time" abide -c "$scratch/system.conf" install "$ram/v2.$type.abide"
 }
 
-# The option exists in builds for measuring only.
-run_abide_unread() {
-	[ "$unread" ] || return 0
+# Programs of the bench only: one reads nothing back, the other has its carrier in its own process.
+run_abide_part() { # name program
 	fill
 	abide_reset "$scratch"
-	once "abide, no read-back" abide -c "$scratch/system.conf" install "$unread" "$ram/v2.$type.abide"
+	once "$1" "$2" -c "$scratch/system.conf" install "$ram/v2.$type.abide"
 }
 
 run_swupdate() { # name bundle
@@ -153,7 +152,8 @@ all_of() {
 	run_dd
 	[ "$type" != ext4 ] || run_zstd_dd
 	run_abide
-	run_abide_unread
+	run_abide_part "abide, no read-back" abide-unread
+	[ "$type" != ext4 ] || run_abide_part "abide, in one process" abide-inprocess
 	[ "$type" != ext4 ] || run_swupdate "SWUpdate, zstd" "$ram/v2.$type.3.swu"
 	run_swupdate "SWUpdate, raw" "$ram/v2.$type.none.swu"
 	run_rauc
@@ -163,7 +163,6 @@ make_scratch
 mount_ram
 start_results
 swupdate=$(command -v swupdate) || swupdate=
-unread=$(abide install --help | sed -n 's/^ *\(--no-read-back\).*/\1/p')
 for type in ext4 squashfs-zstd; do
 	for medium in tmpfs disk; do
 		setup

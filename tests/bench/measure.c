@@ -1,9 +1,10 @@
 /*
  * measure -o FILE [-d DEVICE] [-p PID] COMMAND... - runs the command and adds one line to FILE:
  *
- *	wall s, user and system s, peak RSS KiB, peak anonymous KiB, bytes read, bytes written
+ *	wall s, user and system s, peak RSS KiB, peak anonymous KiB, bytes read, bytes written, context
+ *	switches
  *
- * CPU and memory are those of the command and all it started, and, with -p, of a service that works
+ * CPU, memory and context switches are those of the command and all it started, and, with -p, of a service that works
  * for it. Memory is a sum over these processes, looked at every 10 ms: shared pages count once for
  * each. Bytes are those of the block device of -d, as the kernel counted them; 0 without.
  * Exits as the command did, and then writes nothing if that is a failure.
@@ -27,6 +28,7 @@ struct figures {
 	double wall, cpu;
 	uint64_t rss, anonymous; /* pages */
 	uint64_t read, written; /* sectors */
+	uint64_t switches;
 };
 
 struct job {
@@ -137,6 +139,14 @@ static double children_cpu(void)
 	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
+static uint64_t children_switches(void)
+{
+	struct rusage usage;
+
+	(void)getrusage(RUSAGE_CHILDREN, &usage); /* as above */
+	return (uint64_t)(usage.ru_nvcsw + usage.ru_nivcsw);
+}
+
 static void device_sectors(const char *device, uint64_t *read, uint64_t *written)
 {
 	char path[128], text[512];
@@ -159,6 +169,7 @@ static void count(const struct job *job, struct figures *figures, double sign)
 	device_sectors(job->device, &read, &written);
 	figures->read = sign > 0 ? read - figures->read : read;
 	figures->written = sign > 0 ? written - figures->written : written;
+	figures->switches = children_switches() - (sign > 0 ? figures->switches : 0);
 	figures->wall += sign * now();
 	figures->cpu += sign * (service_cpu(job->service) + children_cpu());
 }
@@ -196,9 +207,10 @@ static int report(const struct job *job, const struct figures *figures)
 
 	if (!file)
 		return -1;
-	len = fprintf(file, "%.3f\t%.3f\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\n",
+	len = fprintf(file,
+		"%.3f\t%.3f\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\n",
 		figures->wall, figures->cpu, figures->rss * page, figures->anonymous * page,
-		figures->read * SECTOR, figures->written * SECTOR);
+		figures->read * SECTOR, figures->written * SECTOR, figures->switches);
 	if (fclose(file) != 0)
 		return -1;
 	return len < 0 ? -1 : 0;

@@ -34,6 +34,7 @@ machine() {
 	| RAUC, SWUpdate | Debian's $(version rauc), $(version swupdate) |
 	| images | v1, v2: Debian packages, $(cat "$BENCH/changed") changed; ext4 $(MiB "$images/v2.ext4"), squashfs $(MiB "$images/v2.squashfs-zstd") (zstd), $(MiB "$images/v2.squashfs-xz") (xz), erofs $(MiB "$images/v2.erofs"), $(MiB "$images/v2.erofs-lz4") (lz4) |
 	| install | $(remarks install) |
+	| footprint | $(remarks footprint) |
 	| bundle | $(remarks bundle) |
 	| bytes | $(remarks bytes) |
 	| network | $(remarks network) |
@@ -61,6 +62,33 @@ bundle_table() {
 		awk -F '\t' -v sizes="$BENCH/sizes" '
 			BEGIN { while ((getline line < sizes) > 0) { split(line, f, "\t"); size[f[1]] = f[2] } }
 			{ printf "| %s | %.1f | %.1f | %.0f | %.1f |\n", $1, $2, $3, $4 / 1024, size[$1] / 1e6 }'
+}
+
+# CPU seconds, not wall: other work on the machine disturbs them less.
+isolation_table() {
+	echo "| slot over | | s | CPU s | context switches |"
+	echo "|---|---|---|---|---|"
+	for medium in tmpfs disk; do
+		rows install | awk -F '\t' -v image=ext4 -v medium="$medium" -f "$here/medians.awk" |
+			awk -F '\t' -v medium="$medium" '
+				$1 == "abide" || $1 == "abide, in one process" {
+					printf "| %s | %s | %.2f | %.2f | %d |\n", medium, $1, $2, $3, $8
+					cpu[$1] = $3 }
+				END { if (cpu["abide"] > 0) printf "| %s | the difference, of abide | | %.1f %% | |\n", medium,
+					100 * (1 - cpu["abide, in one process"] / cpu["abide"]) }'
+	done
+}
+
+program_table() {
+	echo "| | KB without symbols | libraries beside libc | their KB |"
+	echo "|---|---|---|---|"
+	rows footprint | awk -F '\t' '$2 == "program" {
+		printf "| %s | %.0f | %d | %.0f |\n", $1, $4 / 1000, $5, $6 / 1000 }'
+	echo
+	echo "| | ms | CPU ms | peak RSS MiB |"
+	echo "|---|---|---|---|"
+	rows footprint | awk -F '\t' -v image=- -v medium=look -f "$here/medians.awk" |
+		awk -F '\t' '{ printf "| %s | %.1f | %.1f | %.1f |\n", $1, 1000 * $2, 1000 * $3, $4 / 1024 }'
 }
 
 bytes_table() {
@@ -99,6 +127,18 @@ page() {
 	$(for image in ext4 squashfs-zstd; do
 		for medium in tmpfs disk; do install_table $image $medium; done
 	done)
+
+	## What isolation costs
+
+	The carrier is a process without rights. "In one process" is an abide of the bench whose carrier is a thread
+	([inprocess.c](inprocess.c)). Each fetched byte is copied once from the carrier's memory into the installer's own, in
+	both; what lies between them is the process with its libraries and its sandbox, and the messages.
+
+	$(isolation_table)
+
+	## On the device
+
+	$(program_table)
 
 	## Making a bundle
 
