@@ -14,6 +14,7 @@
 #include "image/layout.h"
 #include "image/span.h"
 #include "image/tool.h"
+#include "image/uboot_disk.h"
 #include "updater/artifact.h"
 #include "updater/blockdev.h"
 #include "updater/fill.h"
@@ -36,8 +37,8 @@ struct disk {
 	struct blockdev *dev; /* on the scratch file */
 };
 
-static const char *const SCRATCH_FILES[] = {
-	"disk", "early.cfg", "grub.efi", "grub.cfg", "site.cfg", "grubenv", "grubenv.spare"};
+static const char *const SCRATCH_FILES[] = {"disk", "early.cfg", "grub.efi", "grub.cfg", "site.cfg",
+	"grubenv", "grubenv.spare", "boot.scr", "abide-site.scr"};
 
 static void disk_finish(struct disk *disk)
 {
@@ -196,10 +197,17 @@ static int make_slot(const struct disk *disk, size_t i, struct err *err)
 	return readback_seal(slot, proof, &disk->header, &seal, err);
 }
 
+static int write_loader(const struct disk *disk, struct err *err)
+{
+	if (disk->layout->loader == LAYOUT_UBOOT)
+		return uboot_disk_write(disk->scratch, disk->layout, disk->work, disk->time, err);
+	return esp_write(disk->scratch, disk->layout, disk->work, disk->time, err);
+}
+
 static int compose(struct disk *disk, struct err *err)
 {
 	if (make_scratch(disk, err) < 0 || gpt_write(disk->scratch, disk->layout, err) < 0 ||
-		esp_write(disk->scratch, disk->layout, disk->work, disk->time, err) < 0)
+		write_loader(disk, err) < 0)
 		return -1;
 	for (size_t i = 0; i < disk->layout->count; i++)
 		if (disk->layout->partitions[i].type == LAYOUT_DATA &&

@@ -15,6 +15,8 @@ static const char *type_uuid(enum layout_type type)
 		return "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
 	case LAYOUT_SLOT:
 	case LAYOUT_DATA:
+	case LAYOUT_BOOT:
+	case LAYOUT_RAW:
 		break;
 	}
 	return "0FC63DAF-8483-4772-8E79-3D69D8477DE4"; /* Linux file system data */

@@ -4,6 +4,7 @@
 #include <ini.h>
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,7 +112,8 @@ static int set_type(struct layout_partition *part, const char *value, struct err
 	static const struct {
 		const char *name;
 		enum layout_type type;
-	} TYPES[] = {{"esp", LAYOUT_ESP}, {"slot", LAYOUT_SLOT}, {"data", LAYOUT_DATA}};
+	} TYPES[] = {{"esp", LAYOUT_ESP}, {"slot", LAYOUT_SLOT}, {"data", LAYOUT_DATA},
+		{"boot", LAYOUT_BOOT}, {"raw", LAYOUT_RAW}};
 
 	if (part->type)
 		return err_set(err, FAIL_USAGE, "is set twice");
@@ -120,7 +122,7 @@ static int set_type(struct layout_partition *part, const char *value, struct err
 			part->type = TYPES[i].type;
 			return 0;
 		}
-	return err_set(err, FAIL_USAGE, "'%.80s' is none of esp, slot, data", value);
+	return err_set(err, FAIL_USAGE, "'%.80s' is none of esp, slot, data, boot, raw", value);
 }
 
 /* ---- keys ---- */
@@ -139,13 +141,54 @@ static int disk_key(struct layout *layout, const char *name, const char *value, 
 	return unknown_key(err);
 }
 
-static int grub_key(struct layout *layout, const char *name, const char *value, struct err *err)
+/* The bootloaders: their sections, and the files that each takes. */
+static const struct {
+	const char *section, *name;
+	enum layout_loader loader;
+	bool needed;
+	size_t offset; /* of the path in struct layout */
+} LOADER_KEYS[] = {
+	{"grub", "config", LAYOUT_GRUB, true, offsetof(struct layout, grub_config)},
+	{"grub", "site", LAYOUT_GRUB, false, offsetof(struct layout, grub_site)},
+	{"uboot", "script", LAYOUT_UBOOT, true, offsetof(struct layout, uboot_script)},
+	{"uboot", "site", LAYOUT_UBOOT, false, offsetof(struct layout, uboot_site)},
+	{"uboot", "environment", LAYOUT_UBOOT, true, offsetof(struct layout, uboot_environment)},
+};
+
+static bool is_loader(const char *section)
 {
-	if (strcmp(name, "config") == 0)
-		return set_path(layout, layout->grub_config, value, err);
-	if (strcmp(name, "site") == 0)
-		return set_path(layout, layout->grub_site, value, err);
+	for (size_t i = 0; i < ARRAY_LEN(LOADER_KEYS); i++)
+		if (strcmp(section, LOADER_KEYS[i].section) == 0)
+			return true;
+	return false;
+}
+
+static int loader_key(struct layout *layout, const char *section, const char *name,
+	const char *value, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_LEN(LOADER_KEYS); i++) {
+		if (strcmp(section, LOADER_KEYS[i].section) != 0 ||
+			strcmp(name, LOADER_KEYS[i].name) != 0)
+			continue;
+		if (layout->loader && layout->loader != LOADER_KEYS[i].loader)
+			return err_set(err, FAIL_USAGE, "a second bootloader");
+		layout->loader = LOADER_KEYS[i].loader;
+		return set_path(layout, (char *)layout + LOADER_KEYS[i].offset, value, err);
+	}
 	return unknown_key(err);
+}
+
+static int check_loader(const struct layout *layout, struct err *err)
+{
+	if (!layout->loader)
+		return err_set(
+			err, FAIL_USAGE, "no bootloader: one section of [grub], [uboot] is needed");
+	for (size_t i = 0; i < ARRAY_LEN(LOADER_KEYS); i++)
+		if (LOADER_KEYS[i].loader == layout->loader && LOADER_KEYS[i].needed &&
+			!((const char *)layout + LOADER_KEYS[i].offset)[0])
+			return err_set(err, FAIL_USAGE, "[%s] needs '%s'", LOADER_KEYS[i].section,
+				LOADER_KEYS[i].name);
+	return 0;
 }
 
 static int partition_key(
@@ -205,8 +248,8 @@ static int set_key(struct layout *layout, const char *section, const char *name,
 
 	if (strcmp(section, "disk") == 0)
 		return disk_key(layout, name, value, err);
-	if (strcmp(section, "grub") == 0)
-		return grub_key(layout, name, value, err);
+	if (is_loader(section))
+		return loader_key(layout, section, name, value, err);
 	if (strncmp(section, PARTITION_PREFIX, strlen(PARTITION_PREFIX)) != 0)
 		return err_set(err, FAIL_USAGE, "there is no such section");
 	if (find_partition(layout, section + strlen(PARTITION_PREFIX), &part, err) < 0)
@@ -270,6 +313,8 @@ static int check_partition(struct layout *layout, size_t i, struct err *err)
 			group_name(group_other(part->group)));
 	if (part->type == LAYOUT_ESP && layout_esp(layout) != part)
 		return err_set(err, FAIL_USAGE, "a second partition of type esp");
+	if (part->type == LAYOUT_BOOT && layout_boot(layout) != part)
+		return err_set(err, FAIL_USAGE, "a second partition of type boot");
 	if (!part->uuid[0] && derive_uuid(layout, part->name, "partition", part->uuid, err) < 0)
 		return -1;
 	return derive_uuid(layout, part->name, "file system", part->fs_uuid, err);
@@ -279,13 +324,14 @@ static int check(struct layout *layout, struct err *err)
 {
 	if (!layout->size || !layout->uuid[0])
 		return err_set(err, FAIL_USAGE, "[disk] needs 'size' and 'uuid'");
-	if (!layout->grub_config[0])
-		return err_set(err, FAIL_USAGE, "[grub] needs 'config', the path of grub.cfg");
+	if (check_loader(layout, err) < 0)
+		return -1;
 	for (size_t i = 0; i < layout->count; i++)
 		if (check_partition(layout, i, err) < 0)
 			return err_wrap(err, "[partition %s]", layout->partitions[i].name);
-	if (!layout_esp(layout))
-		return err_set(err, FAIL_USAGE, "no partition of type esp");
+	if (layout->loader == LAYOUT_UBOOT ? !layout_boot(layout) : !layout_esp(layout))
+		return err_set(err, FAIL_USAGE, "no partition of type %s",
+			layout->loader == LAYOUT_UBOOT ? "boot" : "esp");
 	return layout_place(layout, layout->size, err);
 }
 
@@ -353,10 +399,30 @@ int layout_place(struct layout *layout, uint64_t size, struct err *err)
 	return 0;
 }
 
-const struct layout_partition *layout_esp(const struct layout *layout)
+/* The first of a type. */
+static const struct layout_partition *find_type(const struct layout *layout, enum layout_type type)
 {
 	for (size_t i = 0; i < layout->count; i++)
-		if (layout->partitions[i].type == LAYOUT_ESP)
+		if (layout->partitions[i].type == type)
+			return &layout->partitions[i];
+	return NULL;
+}
+
+const struct layout_partition *layout_esp(const struct layout *layout)
+{
+	return find_type(layout, LAYOUT_ESP);
+}
+
+const struct layout_partition *layout_boot(const struct layout *layout)
+{
+	return find_type(layout, LAYOUT_BOOT);
+}
+
+const struct layout_partition *layout_raw(const struct layout *layout, const char *name)
+{
+	for (size_t i = 0; i < layout->count; i++)
+		if (layout->partitions[i].type == LAYOUT_RAW &&
+			strcmp(layout->partitions[i].name, name) == 0)
 			return &layout->partitions[i];
 	return NULL;
 }

@@ -24,10 +24,17 @@
 #define LAYOUT_UUID_LEN       36u
 #define LAYOUT_ALIGN          (UINT64_C(1) << 20) /* of every partition's begin and size */
 
+enum layout_loader {
+	LAYOUT_GRUB = 1,
+	LAYOUT_UBOOT,
+};
+
 enum layout_type {
 	LAYOUT_ESP = 1,
 	LAYOUT_SLOT,
 	LAYOUT_DATA,
+	LAYOUT_BOOT,
+	LAYOUT_RAW,
 };
 
 struct layout_partition {
@@ -46,8 +53,12 @@ struct layout {
 	char path[PATH_MAX];
 	uint64_t size; /* bytes, of the disk */
 	char uuid[LAYOUT_UUID_LEN + 1]; /* of the disk */
-	char grub_config[PATH_MAX]; /* grub.cfg; relative paths are relative to the layout file */
+	enum layout_loader loader; /* by its section; paths are relative to the layout file */
+	char grub_config[PATH_MAX]; /* grub.cfg */
 	char grub_site[PATH_MAX]; /* site.cfg, read by it; "" if not set */
+	char uboot_script[PATH_MAX]; /* boot.cmd */
+	char uboot_site[PATH_MAX]; /* sourced by it; "" if not set */
+	char uboot_environment[PATH_MAX]; /* the device's fw_env.config */
 	size_t count;
 	struct layout_partition partitions[LAYOUT_PARTITIONS_MAX];
 };
@@ -62,6 +73,8 @@ int layout_place(struct layout *layout, uint64_t size, struct err *err);
 
 /* NULL if there is none. */
 const struct layout_partition *layout_esp(const struct layout *layout);
+const struct layout_partition *layout_boot(const struct layout *layout);
+const struct layout_partition *layout_raw(const struct layout *layout, const char *name);
 const struct layout_partition *layout_slot(
 	const struct layout *layout, const char *class, enum group group);
 

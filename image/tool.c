@@ -18,6 +18,7 @@ static const char *const PACKAGES[][2] = {
 	{"mcopy", "mtools"},
 	{"mke2fs", "e2fsprogs"},
 	{"grub-mkimage", "grub-common"},
+	{"mkimage", "u-boot-tools"},
 };
 
 static const char *package_of(const char *program)

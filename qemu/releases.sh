@@ -5,7 +5,10 @@
 #	www/NAME.abide       the releases, as bundles for the web server
 #	factory.img          the disk as it leaves the factory, with release 1.0.0 in group a
 #	vmlinuz probe.cpio   for finding out whether KVM boots a guest here
+#	u-boot.bin           arm64: the firmware
 #
+# ABIDE and ABIDE-IMAGE are this machine's, in one folder; for a device with another processor abide is
+# taken from FOLDER-TRIPLET, where make CROSS=TRIPLET puts it.
 # What is there already and not older than what it is made of is kept.
 set -eu
 
@@ -46,10 +49,16 @@ release() { # NAME VERSION FAULT [LEVEL]
 
 case $device in
 x86_64-grub) arch=amd64 type=squashfs ;;
+arm64-uboot) arch=arm64 type=squashfs ;;
+# Debian's own U-Boot reads no squashfs.
+arm64-uboot-stock) arch=arm64 type=ext4 ;;
 *)
 	echo "releases.sh: no device '$device'" >&2
 	exit 2
 	;;
+esac
+case $arch in
+arm64) abide=$(dirname "$abide")-aarch64-linux-gnu/abide ;;
 esac
 mkdir -p "$out/images" "$out/www"
 keys pki
@@ -76,5 +85,9 @@ LC_ALL=C sed 's/"version": "2\.0\.0"/"version": "9.0.0"/' "$out/www/release-2.ab
 kernel=$("$rootfs/kernel.sh" "$cache" "$arch")
 install -m 644 "$kernel/vmlinuz" "$out/vmlinuz"
 "$rootfs/initrd.sh" "$kernel" "$("$rootfs/busybox.sh" "$cache" "$arch")" "$out/probe.cpio" "$SOURCE_DATE_EPOCH"
+case $device in
+arm64-uboot) install -m 644 "$("$here/uboot/build.sh" "$cache")" "$out/u-boot.bin" ;;
+arm64-uboot-stock) install -m 644 /usr/lib/u-boot/qemu_arm64/u-boot.bin "$out/u-boot.bin" ;;
+esac
 "$tool" disk -o "$out/factory.img" --layout "$here/layout-$device.ini" --bundle "$out/www/release-1.abide" \
 	--trust "$out/pki/root.pem"

@@ -16,6 +16,18 @@
 		"-serial", "chardev:console", "-serial", "chardev:channel", \
 		"-device", "virtio-blk-pci,drive=disk,bootindex=0", \
 		"-device", "virtio-net-pci,netdev=net,romfile=", NULL}
+
+/* One PL011, which is the console; the channel is a port on PCI. The watchdog is real hardware to the
+ * guest, and its bite a reset of the machine. */
+#define ARM64_UBOOT(...) \
+	.qemu = "qemu-system-aarch64", .arch = "aarch64", .cpu = "cortex-a53", \
+	.console = "ttyAMA0", .firmware = "u-boot.bin", \
+	.arguments = {"-M", "virt,gic-version=3", "-m", "512", \
+		"-serial", "chardev:console", "-device", "pci-serial,chardev=channel", \
+		"-device", "i6300esb", "-action", "watchdog=reset", \
+		"-device", "virtio-net-pci,netdev=net,romfile=", __VA_ARGS__, NULL}, \
+	.loader = "U-Boot 20", .counted = "abide: group B on trial", \
+	.not_loaded = "does not load from", .slots = {{.class = "rootfs"}}
 /* clang-format on */
 
 const struct vm_device VM_DEVICES[] = {
@@ -35,6 +47,29 @@ const struct vm_device VM_DEVICES[] = {
 			       "of=/boot/efi/grub/$copy bs=1024 count=1 conv=notrunc || exit; "
 			       "done; sync",
 			"starting any group that loads", "no valid GRUB environment", 7},
+	},
+	{
+		.name = "arm64-uboot",
+		.title = "arm64, U-Boot, SD card",
+		ARM64_UBOOT("-device", "sdhci-pci", "-device", "sd-card,drive=disk"),
+		.view = &BOOT_VIEW_UBOOT,
+		.damage_one = {"dd if=/dev/urandom of=/dev/mmcblk0 bs=1k seek=512 count=16 && sync",
+			NULL, "U-Boot environment, copy 1", 0},
+		.damage_all = {"for k in 512 576; do dd if=/dev/urandom of=/dev/mmcblk0 bs=1k "
+			       "seek=$k count=16 || exit; done; sync",
+			"starting any group that loads", "no valid U-Boot environment", 7},
+	},
+	{
+		.name = "arm64-uboot-stock",
+		.title = "arm64, Debian's own U-Boot, virtio disk",
+		ARM64_UBOOT("-device", "virtio-blk-pci,drive=disk"),
+		.view = &BOOT_VIEW_UBOOT_RAW,
+		.damage_one = {"dd if=/dev/urandom of=/dev/disk/by-partlabel/uboot-env bs=16k "
+			       "count=1 && sync",
+			"copy 1 of the environment is not valid", "U-Boot environment, copy 1", 0},
+		.damage_all = {"dd if=/dev/urandom of=/dev/disk/by-partlabel/uboot-env bs=16k "
+			       "count=2 && sync",
+			"starting any group that loads", "no valid U-Boot environment", 7},
 	},
 };
 const size_t VM_DEVICES_LEN = ARRAY_LEN(VM_DEVICES);

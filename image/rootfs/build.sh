@@ -124,6 +124,11 @@ squashfs)
 		-root-mode 755 -mkfs-time "$epoch" -all-time "$epoch" -quiet -no-progress
 	;;
 ext4)
+	# U-Boot takes a kernel that is packed by itself, too.
+	[ ! -e "$root/boot/vmlinuz" ] || {
+		gzip -9n "$root/boot/vmlinuz"
+		mv "$root/boot/vmlinuz.gz" "$root/boot/vmlinuz"
+	}
 	# As large as its content, and a bit, without what a read-only file system does not need.
 	find "$root" -exec touch -h -d "@$epoch" {} +
 	uuid=5f0c1f4e-7a86-4b0c-9a53-$(printf '%012d' "$level")
