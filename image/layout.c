@@ -153,6 +153,7 @@ static const struct {
 	{"uboot", "script", LAYOUT_UBOOT, true, offsetof(struct layout, uboot_script)},
 	{"uboot", "site", LAYOUT_UBOOT, false, offsetof(struct layout, uboot_site)},
 	{"uboot", "environment", LAYOUT_UBOOT, true, offsetof(struct layout, uboot_environment)},
+	{"uboot", "defaults", LAYOUT_UBOOT, false, offsetof(struct layout, uboot_defaults)},
 };
 
 static bool is_loader(const char *section)

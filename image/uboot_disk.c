@@ -93,13 +93,17 @@ static int write_copies(
 	int fd, const struct layout *layout, const struct fw_env *env, struct err *err)
 {
 	const struct boot_state state = {.group[GROUP_A] = {.good = true}, .primary = GROUP_A};
+	CLEANUP(bytes_finish) struct bytes defaults = {0};
 	CLEANUP(cleanup_free) void *bytes = NULL;
 	struct uboot_values values;
 	uint64_t at;
 
+	if (layout->uboot_defaults[0] &&
+		fs_read_file(layout->uboot_defaults, UBOOT_ENV_MAX, &defaults, err) < 0)
+		return -1;
 	if (mem_alloc(env->size, &bytes, err) < 0 ||
 		uboot_values_format(&state, &values, err) < 0 ||
-		uboot_copy_format(&values, NULL, 1, env->size, bytes, err) < 0)
+		uboot_copy_format(&values, &defaults, 1, env->size, bytes, err) < 0)
 		return -1;
 	for (size_t i = 0; i < UBOOT_COPIES; i++) {
 		if (place(layout, &env->copies[i], env->size, &at, err) < 0)

@@ -100,6 +100,20 @@ static void test_uboot_disk__environment_in_a_partition_starts_a(void **state)
 	assert_starts_a(disk.data + 9 * MIB + ENV_SIZE);
 }
 
+static void test_uboot_disk__defaults_are_in_the_environment(void **state)
+{
+	const char *layout = DISK BOOT UBOOT "defaults = initial-env\n";
+	CLEANUP(bytes_finish) struct bytes disk = {0};
+	const uint8_t *copy;
+
+	put(*state, "initial-env", "# U-Boot's\nbootcmd=run it\nBOOT_ORDER=B A\n");
+	disk = make(*state, layout, CARD);
+	copy = disk.data + 0x80000;
+	assert_starts_a(copy); /* what they say of the groups does not count */
+	assert_non_null(memmem(copy + 5, ENV_SIZE - 5, "bootcmd=run it", 15));
+	assert_null(memmem(copy + 5, ENV_SIZE - 5, "BOOT_ORDER=B", 12));
+}
+
 /* A file of the FAT: its content behind the header that mkimage puts before a script. */
 static void assert_script(struct scratch *s, const char *name, const char *text)
 {
@@ -161,6 +175,7 @@ static void test_uboot_disk__what_cannot_be_is_refused(void **state)
 			"0xfe000 0x4000\n",
 			"0x4000 bytes at 0xfe000 of '/dev/disk/by-partlabel/env'"},
 		{DISK UBOOT BOOT, "/dev/mmcblk0 0x80000 0x4000\n", "names one copy"},
+		{DISK BOOT UBOOT "defaults = no-defaults\n", CARD, "no-defaults"},
 		{DISK "[uboot]\nscript = no.cmd\nenvironment = fw_env.config\n" BOOT, CARD,
 			"no.cmd"},
 	};
@@ -181,6 +196,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_uboot_disk__environment_on_the_bare_disk_starts_a),
 		TEST(test_uboot_disk__environment_in_a_partition_starts_a),
+		TEST(test_uboot_disk__defaults_are_in_the_environment),
 		TEST(test_uboot_disk__scripts_are_compiled_into_the_boot_partition),
 		TEST(test_uboot_disk__same_inputs_same_bytes),
 		TEST(test_uboot_disk__what_cannot_be_is_refused),
