@@ -259,13 +259,16 @@ test-fuzz-replay:
 fuzz-replay: test-fuzz-replay
 
 # What `make test` runs is quick: an update, failures, power cuts, on every device of the table.
-# qemu_test SUITE,DEVICE or nothing for all,ENVIRONMENT,SECONDS
+# The arm64 ones, which need U-Boot built first, by name: DEVICE=arm64-uboot, DEVICE=arm64-uboot-stock.
+QEMU_QUICK = $(shell sed -n 's/.*\.name = "\(x86_64-[a-z-]*\)".*/\1/p' qemu/vm_device.c)
+# qemu_test SUITE,DEVICES or nothing for all,ENVIRONMENT,SECONDS
 qemu_test = $(call build,all build/qemu/test_replay build/qemu/test_devices) \
+	$(if $(filter-out x86_64-%,$(or $(2),arm64)),$(BUILD) CROSS=aarch64-linux-gnu all || built=$$?;) \
 	for device in $(or $(2),$$(build/qemu/test_devices -l)); do \
 		qemu/releases.sh $$device build/abide build/abide-image build/qemu build/cache faults \
 			>/dev/null || built=$$?; \
 	done; \
-	ABIDE_DEVICE=$(2) $(3) ABIDE_BUILD=$(CURDIR)/build $(RUN) -j 1 -t $(4) $(1) \
+	ABIDE_DEVICE="$(2)" $(3) ABIDE_BUILD=$(CURDIR)/build $(RUN) -j 1 -t $(4) $(1) \
 		build/qemu/test_replay build/qemu/test_devices
 
 #: test-qemu    virtual devices that boot, update, break and revert: the quick scenarios on all of
@@ -274,7 +277,7 @@ test-qemu:
 ifdef DEVICE
 	@$(call qemu_test,qemu-$(DEVICE),$(DEVICE),,3600)
 else
-	@$(call qemu_test,qemu,,ABIDE_SCENARIOS=quick,3600)
+	@$(call qemu_test,qemu,$(QEMU_QUICK),ABIDE_SCENARIOS=quick,3600)
 endif
 
 #: test-qemu-all  every scenario on every virtual device

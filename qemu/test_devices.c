@@ -2,7 +2,7 @@
  * devices: every virtual device through every scenario, really booted; and the story that the demo
  * tells, asserted.
  *
- *	ABIDE_DEVICE=NAME    only this device (else all of them)
+ *	ABIDE_DEVICE=NAMES   only these devices (else all of them)
  *	ABIDE_SCENARIOS=SET  only the quick scenarios and the story; or the slow, or the replay ones
  *	argument             a pattern of test names: '*panic*'; -l lists the devices
  *
@@ -117,6 +117,17 @@ static bool is_wanted(unsigned int flags, const char *set)
 	return false;
 }
 
+/* Whether `name` is one of the words of `names`. */
+static bool is_named(const char *names, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *at = names; (at = strstr(at, name)); at += len)
+		if ((at == names || at[-1] == ' ') && (at[len] == ' ' || !at[len]))
+			return true;
+	return false;
+}
+
 static size_t collect(struct test tests[], const char *only, const char *set)
 {
 	size_t count = 0;
@@ -127,7 +138,7 @@ static size_t collect(struct test tests[], const char *only, const char *set)
 		bool has_story =
 			strcmp(device->name, STORY_DEVICE) == 0 && is_wanted(SCENARIO_QUICK, set);
 
-		if (only && strcmp(only, device->name) != 0)
+		if (only && !is_named(only, device->name))
 			continue;
 		for (size_t c = 0; has_story && c < STORY_LEN; c++)
 			add(tests, &count, device, &STORY[c], NULL);
@@ -155,7 +166,7 @@ int main(int argc, char **argv)
 	if (argc == 2 && strcmp(argv[1], "-l") == 0)
 		return list_devices();
 	if (argc > 2 || count == 0) {
-		(void)fprintf(stderr, "usage: [ABIDE_DEVICE=NAME] [ABIDE_SCENARIOS=SET] "
+		(void)fprintf(stderr, "usage: [ABIDE_DEVICE=NAMES] [ABIDE_SCENARIOS=SET] "
 				      "test_devices [PATTERN]; test_devices -l\n");
 		if (count == 0)
 			(void)fprintf(stderr, "nothing to test: no device '%s', or no set '%s'\n",

@@ -12,6 +12,9 @@ version=$(dpkg-query -W -f '${Version}' u-boot-qemu) || {
 	exit 1
 }
 key=$(cat "$here/config" "$0" | sha256sum | cut -c 1-12)
+mkdir -p "$cache"
+exec 9>"$cache/u-boot.lock" # one at a time: the next one finds it made
+flock 9
 folder=$cache/u-boot_${version}_$key
 if [ ! -e "$folder/u-boot.bin" ]; then
 	source=$("$here/../../image/debian.sh" "$cache" arm64 source u-boot)
