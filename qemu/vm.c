@@ -323,10 +323,11 @@ static int add_logged_disk(
 		add(args, err, "driver=file,node-name=log,filename=%s", options->write_log) < 0 ||
 		add(args, err, "-blockdev") < 0)
 		return -1;
+	/* A log that is continued has its sector size already. */
 	return add(args, err,
-		"driver=blklogwrites,node-name=disk,file=image,log=log,log-sector-size=512,"
-		"log-super-update-interval=1,log-append=%s",
-		append ? "on" : "off");
+		"driver=blklogwrites,node-name=disk,file=image,log=log,"
+		"log-super-update-interval=1,%s",
+		append ? "log-append=on" : "log-sector-size=512");
 }
 
 static int add_disk(struct arguments *args, const struct vm_options *options, struct err *err)
