@@ -31,6 +31,7 @@
 
 #include "bootloader-hooks/grub/grub.h"
 #include "bootloader-hooks/model.h"
+#include "image/delta.h"
 #include "tests/bundles.h"
 #include "tests/recorder.h"
 #include "updater/confirm.h"
@@ -56,6 +57,7 @@ static const struct {
 
 struct release {
 	char bundle[PATH_MAX];
+	char delta[PATH_MAX]; /* for the first release; of the last one only */
 	struct digest id;
 	struct bytes images[CLASSES_MAX];
 };
@@ -147,6 +149,14 @@ static int run_install(struct device *device, const struct release *release, str
 	struct install_result result;
 
 	return install_run(device, release->bundle, &options, &result, err);
+}
+
+static int run_install_delta(struct device *device, const struct release *release, struct err *err)
+{
+	const struct install_options options = {.mark_interval = 300u << 10};
+	struct install_result result;
+
+	return install_run(device, release->delta, &options, &result, err);
 }
 
 static int run_confirm(struct device *device, const struct release *release, struct err *err)
@@ -532,6 +542,8 @@ static const struct scenario SCENARIOS[] = {
 		{{{.good = true}, {.bad = true}}, GROUP_B}},
 	{"install over an activated group", run_install, 2, GROUP_A, TARGET_AS_IT_IS,
 		{{{.good = true}, {.tries = 3}}, GROUP_B}},
+	{"install a delta over a good group", run_install_delta, 2, GROUP_A, TARGET_AS_IT_IS,
+		{{{.good = true}, {.good = true}}, GROUP_A}},
 	{"install after a cut install", run_install, 2, GROUP_A, TARGET_HALF,
 		{{{.good = true}, {.good = true}}, GROUP_A}},
 	{"install into group a", run_install, 2, GROUP_B, TARGET_AS_IT_IS,
@@ -681,6 +693,25 @@ static void make_release(struct release *release, size_t classes, unsigned int n
 	release->id = result.id;
 }
 
+static void make_delta(struct release *release, const struct release *base, size_t classes)
+{
+	struct delta_options options = {.base = base->bundle,
+		.bundle = release->bundle,
+		.output = release->delta,
+		.level = 3,
+		.threads = 1};
+	struct delta_result result;
+	char name[64];
+	struct err err;
+
+	(void)snprintf(name, sizeof(name), "delta-%zu.abide", classes);
+	(void)snprintf(
+		release->delta, sizeof(release->delta), "%s", bundles_path(&lab.bundles, name));
+	must(delta_create(&options, &result, &err), "delta", &err);
+	assert_true(result.stats[0].chunks[STORE_BASE] > 0);
+	assert_true(result.stats[0].chunks[STORE_PATCH] > 0);
+}
+
 static void make_dir(const char *name, char ret[static PATH_MAX])
 {
 	(void)snprintf(ret, PATH_MAX, "%s", bundles_path(&lab.bundles, name));
@@ -697,6 +728,7 @@ static int setup(void **state)
 	for (size_t c = 1; c <= CLASSES_MAX; c++) {
 		for (unsigned int i = 0; i < RELEASES; i++)
 			make_release(&lab.releases[c - 1][i], c, i);
+		make_delta(&lab.releases[c - 1][RELEASES - 1], &lab.releases[c - 1][0], c);
 	}
 	return 0;
 }

@@ -5,12 +5,18 @@
 #include "updater/artifact.h"
 #include "updater/ui_json.h"
 
-static void print_info(const struct trusted *trusted, const struct manifest *manifest)
+static void print_info(const struct artifact *artifact)
 {
+	const struct trusted *trusted = artifact->trusted;
+	const struct manifest *manifest = artifact->manifest;
 	char id[DIGEST_HEX_LEN + 1], size[UI_SIZE_MAX];
 
 	digest_to_hex(trusted_id(trusted), id);
 	ui_say("artifact    %s\n", id);
+	if (artifact->delta) {
+		digest_to_hex(&artifact->base, id);
+		ui_say("delta for   %s\n", id);
+	}
 	ui_say("version     %s\n", manifest->version);
 	ui_say("compatible  %s\n", manifest->compatible);
 	for (size_t i = 0; i < manifest->hardware_count; i++)
@@ -52,11 +58,12 @@ static int run(struct cmd *cmd, struct err *err)
 		.min_rate = cmd->config->min_rate,
 		.retries = cmd->config->retries,
 		.interrupted = cmd->interrupted};
-	if (artifact_open(cmd->operands[0], &options, &trust, &artifact, err) < 0)
+	if (artifact_open(cmd->operands[0], &options, &trust, &artifact, err) < 0 ||
+		artifact_read_indexes(&artifact, err) < 0)
 		return -1;
 	if (cmd->ui.json)
-		return ui_json_info(artifact.trusted, artifact.manifest, err);
-	print_info(artifact.trusted, artifact.manifest);
+		return ui_json_info(&artifact, err);
+	print_info(&artifact);
 	return 0;
 }
 
@@ -64,9 +71,9 @@ const struct command CMD_INFO_COMMAND = {
 	.name = "info",
 	.operands = "SOURCE",
 	.summary = "what a bundle is, once its signature is verified",
-	.help = "SOURCE: a path, '-' for standard input, http://... or https://... Only the "
-		"bundle's "
-		"first\nmembers are fetched. Changes nothing.\n",
+	.help = "SOURCE: a path, '-' for standard input, http://... or https://... Only what "
+		"comes "
+		"before\nthe data is fetched. Changes nothing.\n",
 	.options = CMD_JSON,
 	.operands_min = 1,
 	.operands_max = 1,

@@ -210,8 +210,10 @@ static json_t *info_images(const struct manifest *manifest)
 	return array;
 }
 
-int ui_json_info(const struct trusted *trusted, const struct manifest *manifest, struct err *err)
+int ui_json_info(const struct artifact *artifact, struct err *err)
 {
+	const struct trusted *trusted = artifact->trusted;
+	const struct manifest *manifest = artifact->manifest;
 	json_t *hardware = json_array(), *signers = json_array();
 
 	for (size_t i = 0; i < manifest->hardware_count; i++)
@@ -220,14 +222,15 @@ int ui_json_info(const struct trusted *trusted, const struct manifest *manifest,
 		(void)json_array_append_new(signers, foreign_text(trusted_signer(trusted, i)));
 	return print(
 		json_pack("{s:s, s:s, s:o, s:s, s:o, s:s, s:o, s:s, s:o, s:{s:o, s:o, s:o}, "
-			  "s:o, s:o}",
+			  "s:o, s:o, s:o}",
 			"event", "result", "command", "info", "artifact",
 			digest(trusted_id(trusted)), "compatible", manifest->compatible, "hardware",
 			hardware, "version", manifest->version, "security_version",
 			number(manifest->security_version), "created", manifest->created,
 			"description", text(manifest->description), "provenance", "source",
 			text(manifest->source), "builder", text(manifest->builder), "sbom",
-			text(manifest->sbom), "images", info_images(manifest), "signers", signers),
+			text(manifest->sbom), "images", info_images(manifest), "signers", signers,
+			"delta_for", artifact->delta ? digest(&artifact->base) : json_null()),
 		err);
 }
 

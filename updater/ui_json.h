@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "updater/artifact.h"
 #include "updater/confirm.h"
 #include "updater/device.h"
 #include "updater/err.h"
@@ -25,7 +26,7 @@ void ui_json_error(const char *command, const struct err *err, int exit_code);
 
 /* Results, the last line of a command that did not fail. */
 int ui_json_status(const struct device *device, const struct device_view *view, struct err *err);
-int ui_json_info(const struct trusted *trusted, const struct manifest *manifest, struct err *err);
+int ui_json_info(const struct artifact *artifact, struct err *err);
 int ui_json_plan(const struct install_plan *plan, struct err *err);
 int ui_json_install(const struct install_result *result, struct err *err);
 int ui_json_confirm(const struct confirm_result *result, struct err *err);
