@@ -154,6 +154,21 @@ static void test_derive__reverted_until_reboot(void **state)
 	assert_int_equal(now_of(&boot, SEAL_SEALED, GROUP_A), STATE_IDLE);
 }
 
+/* As another tool leaves it that knows tries only, after a trial that failed. */
+static void test_derive__fallback_with_tries_is_on_trial(void **state)
+{
+	struct boot_state boot = boot_of(TRYING, BAD, GROUP_B);
+
+	(void)state;
+	assert_int_equal(now_of(&boot, SEAL_SEALED, GROUP_A), STATE_TRIAL);
+	boot = edge_confirm(&boot, GROUP_A);
+	assert_int_equal(now_of(&boot, SEAL_SEALED, GROUP_A), STATE_IDLE);
+	assert_int_equal(boot.primary, GROUP_A);
+	/* Given up: the other one boots next. */
+	boot = boot_of(TRYING, GOOD, GROUP_B);
+	assert_int_equal(now_of(&boot, SEAL_SEALED, GROUP_A), STATE_REVERTING);
+}
+
 /* ---- a good group that the bootloader did not start ---- */
 
 static const struct boot_group KINDS[] = {{.good = true}, {.tries = TRIES}};
@@ -461,6 +476,7 @@ int main(void)
 		cmocka_unit_test(test_passed_over__is_stable),
 		cmocka_unit_test(test_passed_over__installed_again_is_on_trial),
 		cmocka_unit_test(test_flip__good_group_stays_good),
+		cmocka_unit_test(test_derive__fallback_with_tries_is_on_trial),
 		cmocka_unit_test(test_floor__lowest_of_what_may_run),
 		cmocka_unit_test(test_seen__newest_proven),
 		cmocka_unit_test(test_edges__keep_the_invariants_everywhere),

@@ -98,8 +98,12 @@ static enum device_state derive_now(const struct boot_state *boot, const struct 
 {
 	/* On its last try the group reads as bad: the boot script has counted down to 0 before it
 	 * loaded the kernel. While it is primary that is still a trial. */
+	if (boot->primary == booted && !boot->group[booted].good)
+		return STATE_TRIAL;
+	/* Another tool's "good" can be a number of tries, on the fallback of a failed trial: what has
+	 * tries left and boots next has not been given up. */
 	if (!boot->group[booted].good)
-		return boot->primary == booted ? STATE_TRIAL : STATE_REVERTING;
+		return boot->group[booted].tries && next == booted ? STATE_TRIAL : STATE_REVERTING;
 	if (next != booted)
 		return flipped ? STATE_ACTIVATED : STATE_PASSED_OVER;
 	return target->seal == SEAL_WRITING ? STATE_WRITING : STATE_IDLE;

@@ -12,7 +12,8 @@
  *	IDLE       the running group is good and boots next; the other is sealed, bad or nothing
  *	WRITING    as IDLE, but a slot of the other group says `writing`: it is not bootable
  *	ACTIVATED  the other group is sealed and boots next; the running one stays the fallback
- *	TRIAL      the running group is primary and not good; the other one is the fallback
+ *	TRIAL      the running group is not good, and primary or what boots next; the other one is the
+ *	           fallback
  *	REVERTING  the running group is bad (revert was called) and the other boots next
  *	PASSED_OVER  as ACTIVATED, but it was so when the device started: the bootloader was to start
  *	           the other group and started the running, good one. What an install or an
