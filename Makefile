@@ -286,8 +286,8 @@ test-qemu-all:
 
 #: test-valgrind  the units under valgrind
 # Left out: what would see valgrind instead of itself (a system call filter, a child's descriptors
-# and start), and what takes minutes under it.
-VALGRIND_SKIP := sandbox carrier health process bundle powercut% sweep%
+# and start), what takes minutes under it, and what writes memory that libubootenv never set.
+VALGRIND_SKIP := uboot uboot_cmd sandbox carrier health process bundle powercut% sweep%
 test-valgrind:
 	@tests/deps.sh build test valgrind
 	@$(call build,tests) \

@@ -12,7 +12,7 @@ packages() {
 		"libjansson-dev libinih-dev libblkid-dev libzstd-dev libseccomp-dev libfdisk-dev libubootenv-dev" ;;
 	test) echo "libcmocka-dev clang llvm libclang-rt-14-dev nginx-light openssl curl" \
 		"ca-certificates e2fsprogs squashfs-tools fdisk mount mtools jq zstd" \
-		"grub-common grub-emu qemu-system-arm u-boot-qemu u-boot-tools libubootenv-tool" ;;
+		"grub-common grub-emu qemu-system-arm u-boot-qemu u-boot-tools libubootenv-tool rauc dbus-daemon" ;;
 	lint) echo "clang clang-format clang-tidy cppcheck shellcheck libcmocka-dev" ;;
 	valgrind) echo "valgrind libc6-dbg" ;;
 	qemu) echo "qemu-system-x86 ovmf mtools fdisk e2fsprogs squashfs-tools busybox-static kmod cpio" \

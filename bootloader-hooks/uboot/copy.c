@@ -15,7 +15,6 @@
 #include "bootloader-hooks/uboot/uboot.h"
 
 #define FLAG_AT     4u
-#define DATA_AT     5u
 #define SINGLE_DATA 4u
 
 /* CRC-32 as of zlib and Ethernet: reflected, polynomial 0xedb88320. Running: begin with 0. */
@@ -38,7 +37,7 @@ static bool blank(const uint8_t *copy, size_t size)
 enum uboot_copy_fault uboot_copy_check(const uint8_t *copy, size_t size)
 {
 	/* Zeros are no valid copy: the checksum of zeros is not 0. */
-	if (le32_get(copy) == crc32_add(0, copy + DATA_AT, size - DATA_AT))
+	if (le32_get(copy) == crc32_add(0, copy + UBOOT_COPY_DATA, size - UBOOT_COPY_DATA))
 		return UBOOT_COPY_OK;
 	if (blank(copy, size))
 		return UBOOT_COPY_BLANK;
@@ -50,7 +49,7 @@ enum uboot_copy_fault uboot_copy_check(const uint8_t *copy, size_t size)
 size_t uboot_copy_other_size(const uint8_t *bytes, size_t len)
 {
 	uint32_t crc = 0;
-	size_t done = DATA_AT;
+	size_t done = UBOOT_COPY_DATA;
 
 	for (size_t size = UBOOT_ENV_MIN; size <= len && size <= UBOOT_ENV_MAX; size *= 2) {
 		crc = crc32_add(crc, bytes + done, size - done);
@@ -80,7 +79,7 @@ void uboot_copy_values(const uint8_t *copy, size_t size, struct uboot_values *re
 {
 	struct uboot_values values = {0};
 
-	for (size_t at = DATA_AT; at < size && copy[at] != '\0';) {
+	for (size_t at = UBOOT_COPY_DATA; at < size && copy[at] != '\0';) {
 		const char *entry = (const char *)copy + at;
 		size_t len = strnlen(entry, size - at);
 		unsigned int v = variable_of(entry, len);
@@ -141,7 +140,7 @@ static bool append_defaults(uint8_t *copy, size_t size, size_t *at, const struct
 int uboot_copy_format(const struct uboot_values *values, const struct bytes *defaults, uint8_t flag,
 	size_t size, uint8_t *ret, struct err *err)
 {
-	size_t at = DATA_AT;
+	size_t at = UBOOT_COPY_DATA;
 	bool fits = true;
 
 	memset(ret, 0, size);
@@ -157,6 +156,6 @@ int uboot_copy_format(const struct uboot_values *values, const struct bytes *def
 		return err_set(err, FAIL_SPACE,
 			"the variables do not fit the %zu bytes of the U-Boot environment", size);
 	ret[FLAG_AT] = flag;
-	le32_put(ret, crc32_add(0, ret + DATA_AT, size - DATA_AT));
+	le32_put(ret, crc32_add(0, ret + UBOOT_COPY_DATA, size - UBOOT_COPY_DATA));
 	return 0;
 }

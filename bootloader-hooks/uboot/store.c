@@ -65,7 +65,23 @@ int uboot_store_read(const char *config, struct uboot_values *ret, struct err *e
 	return 0;
 }
 
-int uboot_store_write(const char *config, const struct uboot_values *values, struct err *err)
+/* An environment that is full to its last byte 0.3.2 writes without its end, and cannot read again. */
+static int check_room(const struct store *store, size_t size, struct err *err)
+{
+	size_t used = 1; /* the NUL that ends them */
+
+	for (void *at = NULL; (at = libuboot_iterator(store->ctx, at));)
+		used += strlen(libuboot_getname(at)) + strlen(libuboot_getvalue(at)) + 2;
+	if (used > size - UBOOT_COPY_DATA)
+		return err_set(err, FAIL_BOOT,
+			"the variables need %zu bytes, the environment has room for %zu; remove "
+			"some with fw_setenv",
+			used, size - UBOOT_COPY_DATA);
+	return 0;
+}
+
+int uboot_store_write(
+	const char *config, size_t size, const struct uboot_values *values, struct err *err)
 {
 	CLEANUP(store_finish) struct store store = {0};
 	int error;
@@ -77,6 +93,8 @@ int uboot_store_write(const char *config, const struct uboot_values *values, str
 		if (error < 0)
 			return failed("set a variable", error, err);
 	}
+	if (check_room(&store, size, err) < 0)
+		return -1;
 	/* A power cut in here leaves the other copy, which says the old state; this one's checksum
 	 * fails until all of it is there. */
 	error = libuboot_env_store(store.ctx);

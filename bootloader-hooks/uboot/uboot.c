@@ -247,7 +247,7 @@ static int commit_plain(const struct uboot *ub, const struct uboot_values *value
 			return no_environment(&view, err);
 		if (stored == UBOOT_COPIES)
 			break;
-		if (uboot_store_write(ub->config, values, err) < 0)
+		if (uboot_store_write(ub->config, ub->env.size, values, err) < 0)
 			return why_not_written(ub, err);
 		if (flush(ub, err) < 0)
 			return -1;
@@ -268,7 +268,7 @@ static int commit_flash(const struct uboot *ub, const struct uboot_values *value
 	if (uboot_values_say(&found, state))
 		return 0;
 	for (unsigned int i = 0; i < UBOOT_COPIES; i++)
-		if (uboot_store_write(ub->config, values, err) < 0)
+		if (uboot_store_write(ub->config, ub->env.size, values, err) < 0)
 			return -1;
 	if (uboot_store_read(ub->config, &found, err) < 0)
 		return -1;

@@ -25,6 +25,7 @@
 #define UBOOT_FW_ENV_CONFIG "/etc/fw_env.config"
 #define UBOOT_COPIES        2u
 #define UBOOT_ENV_MIN       256u /* bytes of a copy */
+#define UBOOT_COPY_DATA     5u /* where the variables begin in a copy */
 #define UBOOT_ENV_MAX       (1u << 20)
 
 /* Succeeds whatever is at `config`, so that bootloader_read() can say what is wrong with it. */
@@ -96,6 +97,7 @@ void fw_env_finish(struct fw_env *env);
 /* The variables as libubootenv finds them, for devices that cannot be read as plain bytes. */
 int uboot_store_read(const char *config, struct uboot_values *ret, struct err *err);
 /* All of them in one store, into the older copy. Not durable when it returns. */
-int uboot_store_write(const char *config, const struct uboot_values *values, struct err *err);
+int uboot_store_write(
+	const char *config, size_t size, const struct uboot_values *values, struct err *err);
 
 #endif
