@@ -141,6 +141,23 @@ static int disk_key(struct layout *layout, const char *name, const char *value, 
 	return unknown_key(err);
 }
 
+/* Bytes, as boards' manuals have them: 0x8400, 33K. Where they may be is for uboot_disk.c to say. */
+static int set_offset(uint64_t *field, const char *value, struct err *err)
+{
+	unsigned long long n;
+	char *end;
+
+	if (*field)
+		return err_set(err, FAIL_USAGE, "is set twice");
+	n = strtoull(value, &end, 0);
+	if (!isdigit((unsigned char)value[0]) || n == 0 || n > MANIFEST_NUMBER_MAX ||
+		(*end && strcmp(end, "K") != 0))
+		return err_set(
+			err, FAIL_USAGE, "'%.80s' is not an offset such as 0x8400 or 33K", value);
+	*field = *end ? n * 1024 : n;
+	return 0;
+}
+
 /* The bootloaders: their sections, and the files that each takes. */
 static const struct {
 	const char *section, *name;
@@ -154,6 +171,7 @@ static const struct {
 	{"uboot", "site", LAYOUT_UBOOT, false, offsetof(struct layout, uboot_site)},
 	{"uboot", "environment", LAYOUT_UBOOT, true, offsetof(struct layout, uboot_environment)},
 	{"uboot", "defaults", LAYOUT_UBOOT, false, offsetof(struct layout, uboot_defaults)},
+	{"uboot", "program", LAYOUT_UBOOT, false, offsetof(struct layout, uboot_program)},
 };
 
 static bool is_loader(const char *section)
@@ -167,6 +185,8 @@ static bool is_loader(const char *section)
 static int loader_key(struct layout *layout, const char *section, const char *name,
 	const char *value, struct err *err)
 {
+	if (strcmp(section, "uboot") == 0 && strcmp(name, "program-offset") == 0)
+		return set_offset(&layout->uboot_offset, value, err);
 	for (size_t i = 0; i < ARRAY_LEN(LOADER_KEYS); i++) {
 		if (strcmp(section, LOADER_KEYS[i].section) != 0 ||
 			strcmp(name, LOADER_KEYS[i].name) != 0)
@@ -189,6 +209,9 @@ static int check_loader(const struct layout *layout, struct err *err)
 			!((const char *)layout + LOADER_KEYS[i].offset)[0])
 			return err_set(err, FAIL_USAGE, "[%s] needs '%s'", LOADER_KEYS[i].section,
 				LOADER_KEYS[i].name);
+	if ((layout->uboot_program[0] != '\0') != (layout->uboot_offset != 0))
+		return err_set(
+			err, FAIL_USAGE, "[uboot] 'program' and 'program-offset' need each other");
 	return 0;
 }
 

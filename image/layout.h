@@ -59,6 +59,8 @@ struct layout {
 	char uboot_script[PATH_MAX]; /* boot.cmd */
 	char uboot_site[PATH_MAX]; /* sourced by it; "" if not set */
 	char uboot_environment[PATH_MAX]; /* the device's fw_env.config */
+	char uboot_program[PATH_MAX]; /* U-Boot itself; "" if the board has it elsewhere */
+	uint64_t uboot_offset; /* bytes, of it on the disk */
 	char uboot_defaults[PATH_MAX]; /* NAME=VALUE lines for it; "" if not set */
 	size_t count;
 	struct layout_partition partitions[LAYOUT_PARTITIONS_MAX];

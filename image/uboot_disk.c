@@ -62,7 +62,7 @@ static int write_boot(const char *path, const struct layout *layout, const char 
 	return 0;
 }
 
-/* ---- the environment ---- */
+/* ---- the environment, and U-Boot ---- */
 
 /* Where on the disk a copy is. */
 static int place(const struct layout *layout, const struct fw_env_copy *copy, size_t size,
@@ -114,16 +114,48 @@ static int write_copies(
 	return 0;
 }
 
-static int write_environment(const char *path, const struct layout *layout, struct err *err)
+/* U-Boot itself, where the board's ROM looks for it: in front of the first partition. */
+static int write_program(
+	int fd, const struct layout *layout, const struct fw_env *env, struct err *err)
+{
+	CLEANUP(bytes_finish) struct bytes program = {0};
+	const uint64_t begin = layout->uboot_offset;
+	uint64_t at, end;
+
+	if (!layout->uboot_program[0])
+		return 0;
+	if (fs_read_file(layout->uboot_program, LAYOUT_ALIGN, &program, err) < 0)
+		return -1;
+	end = begin + program.len;
+	if (begin < GPT_END || end > LAYOUT_ALIGN)
+		return err_set(err, FAIL_USAGE,
+			"'%s': %zu bytes at 0x%" PRIx64 " are not between 0x%x and 0x%" PRIx64,
+			layout->uboot_program, program.len, begin, GPT_END, LAYOUT_ALIGN);
+	for (size_t i = 0; i < UBOOT_COPIES; i++) {
+		if (place(layout, &env->copies[i], env->size, &at, err) < 0)
+			return -1;
+		if (begin < at + env->size && at < end)
+			return err_set(err, FAIL_USAGE,
+				"'%s' would lie on copy %zu of the environment at 0x%" PRIx64,
+				layout->uboot_program, i + 1, at);
+	}
+	if (pwrite(fd, program.data, program.len, (off_t)begin) != (ssize_t)program.len)
+		return err_errno(err, "write at %" PRIu64, begin);
+	return 0;
+}
+
+static int write_raw(const char *path, const struct layout *layout, struct err *err)
 {
 	CLEANUP(fw_env_finish) struct fw_env env = {0};
 	CLEANUP(cleanup_fd) int fd = -1;
 
 	if (fw_env_read(layout->uboot_environment, &env, err) < 0)
 		return err_wrap_as(err, FAIL_USAGE, "[uboot] environment");
-	if (fs_open(path, O_RDWR, 0, &fd, err) < 0 || write_copies(fd, layout, &env, err) < 0)
+	if (fs_open(path, O_RDWR, 0, &fd, err) < 0)
+		return -1;
+	if (write_copies(fd, layout, &env, err) < 0)
 		return err_wrap(err, "'%s'", layout->uboot_environment);
-	return 0;
+	return write_program(fd, layout, &env, err);
 }
 
 int uboot_disk_write(const char *path, const struct layout *layout, const char *work, time_t time,
@@ -131,5 +163,5 @@ int uboot_disk_write(const char *path, const struct layout *layout, const char *
 {
 	if (write_boot(path, layout, work, time, err) < 0)
 		return -1;
-	return write_environment(path, layout, err);
+	return write_raw(path, layout, err);
 }

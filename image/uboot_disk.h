@@ -4,8 +4,8 @@
  * nothing.
  *
  * Where the copies lie says the device's own fw_env.config: /dev/disk/by-partlabel/NAME is that
- * partition, any other device the whole disk, in front of the first partition. U-Boot itself is the
- * board's, and not on the disk that is made here.
+ * partition, any other device the whole disk, in front of the first partition. U-Boot itself goes there,
+ * too, if the layout names it: many boards have it elsewhere.
  */
 #ifndef ABIDE_IMAGE_UBOOT_DISK_H
 #define ABIDE_IMAGE_UBOOT_DISK_H
