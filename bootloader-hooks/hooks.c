@@ -1,5 +1,6 @@
 #include "bootloader-hooks/hooks.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,11 +57,14 @@ static int custom_open_configured(
 	return custom_open(settings->program, CUSTOM_TIMEOUT, ret, err);
 }
 
+#define AT(member) offsetof(struct hook_settings, member)
+
 static const struct hook HOOKS[] = {
-	{"grub", grub_missing, grub_open_configured},
-	{"systemd-boot", systemd_boot_missing, systemd_boot_open_configured},
-	{"uboot", uboot_missing, uboot_open_configured},
-	{"custom", custom_missing, custom_open_configured},
+	{"grub", grub_missing, grub_open_configured, grub_probe, AT(grubenv)},
+	{"systemd-boot", systemd_boot_missing, systemd_boot_open_configured, systemd_boot_probe,
+		AT(esp)},
+	{"uboot", uboot_missing, uboot_open_configured, uboot_probe, AT(fw_env_config)},
+	{"custom", custom_missing, custom_open_configured, custom_probe, AT(program)},
 };
 
 void hook_settings_finish(struct hook_settings *settings)
@@ -88,4 +92,66 @@ void hook_names(char *ret, size_t cap)
 	for (size_t i = 0; i < ARRAY_LEN(HOOKS) && used < cap; i++)
 		used += (size_t)snprintf(
 			ret + used, cap - used, "%s%s", i ? ", " : "", HOOKS[i].name);
+}
+
+/* ---- auto ---- */
+
+/* Every hook's probe that is `found` or not, as one text. */
+static void list_probes(
+	const struct hook_probe *probes, bool found, bool named, char *ret, size_t cap)
+{
+	size_t used = 0;
+
+	ret[0] = '\0';
+	for (size_t i = 0; i < ARRAY_LEN(HOOKS) && used < cap; i++) /* a long list is cut */
+		if (probes[i].found == found && (!named || probes[i].named))
+			used += (size_t)snprintf(ret + used, cap - used, "%s%s: %s",
+				used ? "; " : "", HOOKS[i].name, probes[i].text);
+}
+
+static int pick(const struct hook_probe *probes, size_t *ret, struct err *err)
+{
+	size_t found = 0, named = 0;
+	char list[448];
+
+	for (size_t i = 0; i < ARRAY_LEN(HOOKS); i++) {
+		found += probes[i].found;
+		named += probes[i].named;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(HOOKS); i++) {
+		if (named == 1 ? !probes[i].named : !probes[i].found || found > 1)
+			continue;
+		*ret = i;
+		return 0;
+	}
+	list_probes(probes, found > 0, named > 1, list, sizeof(list));
+	return err_set(err, FAIL_BOOT, "bootloader = auto: %s (name it in [system]): %s",
+		found ? "more than one is there" : "found none", list);
+}
+
+/* With the found path where the hook's key would be. */
+static int open_found(const struct hook *hook, const struct hook_settings *settings,
+	struct hook_probe *probe, struct bootloader **ret, struct err *err)
+{
+	struct hook_settings completed = *settings; /* strings borrowed */
+	char *path = probe->path;
+
+	if (!probe->named)
+		memcpy((char *)&completed + hook->path_at, &path, sizeof(char *));
+	return hook->open(&completed, ret, err);
+}
+
+int hook_open_auto(const struct hook_settings *settings, const char *root, struct bootloader **ret,
+	char ret_why[static HOOK_PROBE_TEXT_MAX], struct err *err)
+{
+	struct hook_probe probes[ARRAY_LEN(HOOKS)];
+	size_t at;
+
+	for (size_t i = 0; i < ARRAY_LEN(HOOKS); i++)
+		HOOKS[i].probe(settings, root, &probes[i]);
+	if (pick(probes, &at, err) < 0 ||
+		open_found(&HOOKS[at], settings, &probes[at], ret, err) < 0)
+		return -1;
+	memcpy(ret_why, probes[at].text, HOOK_PROBE_TEXT_MAX);
+	return 0;
 }

@@ -2,6 +2,7 @@
  * hooks - every bootloader abide knows, in one table; the only place that names them all.
  *
  *	hook_find -> hook->missing (is the configuration complete?) -> hook->open -> bootloader_read ...
+ *	hook_open_auto -> bootloader_read ...            the one that the running system shows
  *
  * A new bootloader is a folder here, a row in hooks.c, and its settings in struct hook_settings.
  */
@@ -12,6 +13,7 @@
 #include <stdint.h>
 
 #include "bootloader-hooks/bootloader.h"
+#include "bootloader-hooks/probe.h"
 #include "updater/err.h"
 
 /* What the configuration's [boot] says; each hook takes what it needs. NULL: not set. */
@@ -29,6 +31,10 @@ struct hook {
 	/* Fails only if nothing can be said about the bootloader at all; what is wrong with its
 	 * state is for bootloader_read() to tell. Borrows the settings for the call. */
 	int (*open)(const struct hook_settings *settings, struct bootloader **ret, struct err *err);
+	/* Does the running system show it? (probe.h) */
+	void (*probe)(
+		const struct hook_settings *settings, const char *root, struct hook_probe *ret);
+	size_t path_at; /* of its key in struct hook_settings: where a found path goes */
 };
 
 /* Frees the strings. */
@@ -36,6 +42,11 @@ void hook_settings_finish(struct hook_settings *settings);
 
 /* NULL: none has that name. */
 const struct hook *hook_find(const char *name);
+/* `bootloader = auto`: opens the one hook that the running system shows, and says in `ret_why` what
+ * does. A key in the configuration counts for more than what lies around. FAIL_BOOT if none shows,
+ * or more than one, with what was looked for or found. `root` as for a probe. */
+int hook_open_auto(const struct hook_settings *settings, const char *root, struct bootloader **ret,
+	char ret_why[static HOOK_PROBE_TEXT_MAX], struct err *err);
 /* "grub, uboot, ...", for messages. Cut if it does not fit. */
 void hook_names(char *ret, size_t cap);
 

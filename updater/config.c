@@ -105,10 +105,12 @@ static int set_bootloader(const struct key *key, const char *value, void *ret, s
 	char known[HOOK_NAMES_MAX];
 
 	(void)key;
+	if (strcmp(value, "auto") == 0)
+		return 0; /* NULL */
 	if (!hook) {
 		hook_names(known, sizeof(known));
 		return err_set(err, FAIL_USAGE,
-			"'%s' is not a bootloader this abide knows; known: %s", value, known);
+			"'%s' is not a bootloader this abide knows; known: auto, %s", value, known);
 	}
 	*(const struct hook **)ret = hook;
 	return 0;
@@ -361,7 +363,7 @@ static bool seen(const struct parser *p, const char *name)
 
 static int check_boot(const struct config *config, struct err *err)
 {
-	const char *key = config->hook->missing(&config->boot);
+	const char *key = config->hook ? config->hook->missing(&config->boot) : NULL;
 	char what[128];
 
 	if (!key)

@@ -31,7 +31,7 @@ struct config {
 	/* [system] */
 	char compatible[MANIFEST_NAME_MAX + 1];
 	char hardware[MANIFEST_NAME_MAX + 1]; /* "" if not set */
-	const struct hook *hook; /* `bootloader =` */
+	const struct hook *hook; /* `bootloader =`; NULL: auto */
 	char *state_dir; /* /var/lib/abide: the journal */
 	char *run_dir; /* /run/abide: the lock */
 	char *carrier_user; /* NULL: "abide", else "nobody" */

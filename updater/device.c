@@ -154,6 +154,13 @@ static void adopt_slots(const struct config *config, struct device *device)
 	}
 }
 
+static int open_bootloader(const struct config *config, struct device *device, struct err *err)
+{
+	if (config->hook)
+		return config->hook->open(&config->boot, &device->boot, err);
+	return hook_open_auto(&config->boot, "", &device->boot, device->boot_why, err);
+}
+
 int device_open(const struct config *config, struct device *ret, struct err *err)
 {
 	struct device device = {
@@ -177,7 +184,7 @@ int device_open(const struct config *config, struct device *ret, struct err *err
 
 	adopt_slots(config, &device);
 	if (find_booted(config, &device, &device.booted, err) < 0 ||
-		config->hook->open(&config->boot, &device.boot, err) < 0)
+		open_bootloader(config, &device, err) < 0)
 		return -1;
 	*ret = device;
 	return 0;

@@ -43,6 +43,7 @@ struct device {
 	struct carrier_options carrier; /* as configured; install adds its callbacks */
 	enum group booted;
 	struct bootloader *boot; /* owned */
+	char boot_why[HOOK_PROBE_TEXT_MAX]; /* bootloader = auto: what shows it; else "" */
 	size_t class_count;
 	struct device_class classes[MANIFEST_IMAGES_MAX];
 	/* Opens a slot: for reading, or as the target of an install (exclusive, checked). */

@@ -169,7 +169,7 @@ int ui_json_status(const struct device *device, const struct device_view *view, 
 
 	return print(
 		json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:o, s:s, s:o, s:{s:o, s:o}, s:o, "
-			  "s:o}",
+			  "s:o, s:s, s:o}",
 			"event", "result", "command", "status", "compatible", device->compatible,
 			"hardware", text(device->hardware), "state", state_name(state->now),
 			"booted", group_name(state->booted), "target", group_name(state->target),
@@ -177,7 +177,9 @@ int ui_json_status(const struct device *device, const struct device_view *view, 
 			group_name(view->boot.primary), "floor", number(state->floor), "groups",
 			"a", status_group(device, view, GROUP_A), "b",
 			status_group(device, view, GROUP_B), "rejected",
-			status_rejected(device, view), "boot_note", text(view->boot_note)),
+			status_rejected(device, view), "boot_note", text(view->boot_note),
+			"bootloader", device->boot->ops->name, "bootloader_why",
+			text(device->boot_why)),
 		err);
 }
 

@@ -152,6 +152,8 @@ void ui_status_print(const struct device *device, const struct device_view *view
 
 	ui_say("device      %s%s%s\n", device->compatible, device->hardware[0] ? ", " : "",
 		device->hardware);
+	ui_say("bootloader  %s%s%s\n", device->boot->ops->name,
+		device->boot_why[0] ? ", because " : "", device->boot_why);
 	ui_say("state       %s\n", explain(view->state.now));
 	print_next(&view->state);
 	ui_say("floor       security version %" PRIu64 "\n", view->state.floor);

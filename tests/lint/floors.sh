@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 floors='
 err 0 log 0 mem 0 fs 0 blockdev 0 digest 0 group 0 worker 0 process 0
 signature 1 chain 1 manifest 1 field 1 index 1 header 1 seal 1 slot 1 health 1 journal 1 config 1 lock 1 since_boot 1
-carrier 1 bootloader 1 hooks 1 model 1 order 1
+carrier 1 bootloader 1 hooks 1 model 1 order 1 probe 1
 state 2 policy 2 plan 2 writer 2 base 2
 device 3 readback 3 fill 3 record 3 artifact 3 seeds 3 install 3 confirm 3
 abide 4
