@@ -49,6 +49,7 @@ configure_server() {
 			location /paced/ { limit_rate_after 300k; limit_rate 1m; }
 			location /whole/ { max_ranges 0; limit_rate_after 300k; limit_rate 1m; }
 			location = /moved { return 302 /2.abide; }
+			location = /up { return 302 https://localhost:$((http + 1))/2.abide; }
 			location = /loop { return 302 /loop; }
 			location = /file { return 302 file:///etc/passwd; }
 			location = /500 { return 500; }
@@ -60,6 +61,8 @@ configure_server() {
 			ssl_certificate $work/tls.pem;
 			ssl_certificate_key $work/tls.key;
 			root $work/www;
+			location = /down { return 302 http://127.0.0.1:$http/2.abide; }
+			location = /moved { return 302 /2.abide; }
 		}
 	}
 	END
@@ -148,7 +151,12 @@ remember
 fails 8 "a certificate that nobody vouches for" "https://localhost:$((http + 1))/2.abide" 'certificate'
 sed -i "/^\\[source\\]/a ca-file = $work/tls.pem" "$work/system.conf"
 fails 8 "a certificate for another name" "https://127.0.0.1:$((http + 1))/2.abide" 'certificate|127\.0\.0\.1'
+fails 8 "a redirect from https down to http" "https://localhost:$((http + 1))/down" 'redirected from https down'
 expect 0 "https" abide install "https://localhost:$((http + 1))/2.abide"
+empty_b
+expect 0 "a redirect within https" abide install "https://localhost:$((http + 1))/moved"
+empty_b
+expect 0 "a redirect from http up to https, of another name" abide install "$url/up"
 empty_b
 
 # ---- the connection breaks half-way ----

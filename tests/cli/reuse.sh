@@ -37,6 +37,10 @@ fresh() {
 	device 20M
 }
 
+planned() { # name
+	echo "$plan" | sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p"
+}
+
 # ---- a second release ----
 for kind in squashfs ext4; do
 	fresh
@@ -45,13 +49,19 @@ for kind in squashfs ext4; do
 	size=$(stat -c %s "$work/2.abide")
 	running=$(slot_print a)
 	expect 0 "$kind: plan" abide plan --json "$url/2.abide"
-	planned=$(sed -n 's/.*"fetch":\([0-9]*\).*/\1/p' "$work/out")
+	plan=$(tail -n 1 "$work/out")
+	expect 0 "$kind: plan for people" abide plan "$url/2.abide"
+	said "$kind: it names the bytes" ' to fetch .* to copy from the running group, .* to write'
 	count_anew
 	expect 0 "$kind: install" abide install --json "$url/2.abide"
 	echo "# $kind: $(sent) of $size bytes in $(requests) requests"
 	check "$kind: less than a fifth was sent" [ "$(sent)" -lt $((size / 5)) ]
 	check "$kind: in few requests" [ "$(requests)" -lt 20 ]
-	check "$kind: what was planned" [ "$(field fetch)" = "$planned" ]
+	for bytes in fetch running moved in_place repeat zero; do
+		check "$kind: $bytes as planned" [ "$(field $bytes)" = "$(planned $bytes)" ]
+	done
+	check "$kind: written as planned" [ "$(field written)" = "$(planned write)" ]
+	check "$kind: what it says was read is what was sent" [ "$(field fetched)" = "$(sent)" ]
 	check "$kind: most came from the running group" [ "$(field running)" -gt $((size / 2)) ]
 	check "$kind: the image is right" cmp -s -n "$(stat -c %s "$work/$kind-2")" "$work/$kind-2" "$work/rootfs-b"
 	check "$kind: the running group was not written" [ "$(slot_print a)" = "$running" ]
