@@ -9,7 +9,7 @@
 #include "updater/carrier/http_lane.h"
 #include "updater/carrier/http_patience.h"
 
-#define LANES         4u
+#define LANES         3u
 #define ON_ITS_WAY    (1u << 20) /* bytes: as long as there are fewer, more is asked for */
 #define SLICE_MS      250
 #define LINGER_MS     1000

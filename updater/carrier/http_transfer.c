@@ -145,7 +145,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 static int set_options(struct http_transfer *transfer, const struct bytes *pem, struct err *err)
 {
 	CURL *easy = transfer->easy;
-	struct curl_blob ca = {pem->data, pem->len, CURL_BLOB_COPY};
+	struct curl_blob ca = {pem->data, pem->len, CURL_BLOB_NOCOPY};
 	bool good = true;
 
 	good &= curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK;

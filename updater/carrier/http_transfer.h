@@ -70,7 +70,7 @@ void http_pool_free(struct http_pool **pool);
 /* Does for all transfers what can be done at once; if that is nothing waits for at most that long. */
 int http_pool_pump(struct http_pool *pool, int timeout_ms, struct err *err);
 
-/* ca: borrowed PEM; empty: the system's. */
+/* ca: PEM, borrowed until it is freed; empty: the system's. */
 int http_transfer_new(struct http_pool *pool, const struct bytes *ca, struct http_transfer **ret,
 	struct err *err);
 void http_transfer_free(struct http_transfer **transfer);
