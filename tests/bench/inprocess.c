@@ -278,12 +278,8 @@ int carrier_end(struct carrier *carrier, struct carrier_stats *ret, struct err *
 	return 0;
 }
 
-void carrier_close(struct carrier **taken)
+static void finish(struct carrier *carrier)
 {
-	struct carrier *carrier = steal_ptr(taken);
-
-	if (!carrier)
-		return;
 	join(carrier);
 	for (size_t i = 0; i < carrier->image_count; i++) {
 		index_free(&carrier->indexes[i]);
@@ -297,4 +293,12 @@ void carrier_close(struct carrier **taken)
 	source_free(&carrier->source);
 	cleanup_fd(&carrier->fd);
 	free(carrier);
+}
+
+void carrier_close(struct carrier **carrier)
+{
+	struct carrier *taken = steal_ptr(carrier);
+
+	if (taken)
+		finish(taken);
 }

@@ -5,10 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "updater/index.h"
 #include "updater/mem.h"
-
-_Static_assert(INDEX_CHUNK_MAX <= RING_BATCH, "a batch holds any chunk");
 
 /* Sealed, so that no access to it can ever be past its end (SIGBUS); and all of it is there from the
  * beginning. */

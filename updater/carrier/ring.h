@@ -19,9 +19,10 @@
 #include <stdint.h>
 
 #include "updater/err.h"
+#include "updater/index.h"
 
 #define RING_BATCHES 4u
-#define RING_BATCH   (256u << 10) /* as long as the longest chunk */
+#define RING_BATCH   INDEX_CHUNK_MAX /* holds any chunk */
 #define RING_SIZE    (RING_BATCHES * RING_BATCH)
 
 /* ---- the installer's end ---- */

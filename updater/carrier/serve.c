@@ -280,7 +280,7 @@ static int decode(struct session *session, const struct image *image, uint32_t i
 		memset(out, 0, len);
 		return 0;
 	case STORE_RAW:
-		if (stored_len != len)
+		if (stored_len != len || !stored) /* none: it is of a patch */
 			break;
 		memcpy(out, stored, len);
 		return 0;
