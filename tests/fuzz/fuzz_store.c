@@ -1,10 +1,11 @@
 /* Input: how many chunks (1 byte), the length of each (3), the length of the store (2), the store,
  * then the stored bytes. As in serve.c: the store is parsed against the index, and each compressed
- * chunk decoded into a buffer of exactly its length. */
+ * chunk and each patch decoded into a buffer of exactly its length. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "updater/carrier/decode.h"
+#include "updater/carrier/patch.h"
 #include "updater/carrier/store.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -32,6 +33,43 @@ static int make_index(const uint8_t *lengths, uint32_t count, struct index **ret
 	return index_parse(&bytes, total, ret, err);
 }
 
+/* Plain bytes of the patch that begins at chunk i. */
+static size_t patch_length(const struct index *index, const struct store *store, uint32_t i)
+{
+	size_t len = index_length(index, i);
+
+	for (i++; i < index_count(index); i++) {
+		if (store_encoding(store, i) != STORE_PATCH)
+			continue;
+		if (store_length(store, i) > 0)
+			break;
+		len += index_length(index, i);
+	}
+	if (len > STORE_PATCH_MAX)
+		abort(); /* store_parse() should not have let it through */
+	return len;
+}
+
+/* The base's bytes are what the patch says of them, over and over. */
+static void unpack(struct decoder *decoder, size_t len, const uint8_t *stored, size_t stored_len)
+{
+	static uint8_t prefix[4096];
+	CLEANUP(cleanup_free) uint8_t *plain = malloc(len);
+	struct patch_room room = {.prefix = prefix, .plain = plain};
+	struct patch patch;
+	struct patch_run run;
+	struct err err;
+
+	if (!plain || patch_open(stored, stored_len, &patch, &err) < 0)
+		return;
+	for (size_t at = 0; at < patch.runs_len; at += PATCH_RUN_LEN)
+		if (patch_parse_run(patch.runs + at, &run, &err) < 0)
+			abort(); /* nor patch_open() */
+	for (size_t at = 0; at < sizeof(prefix) && patch.runs_len > 0; at++)
+		prefix[at] = patch.runs[at % patch.runs_len];
+	(void)patch_decode(decoder, &room, &patch, patch.runs_len ? sizeof(prefix) : 0, len, &err);
+}
+
 static void decode_all(
 	const struct index *index, const struct store *store, const uint8_t *data, size_t size)
 {
@@ -51,6 +89,8 @@ static void decode_all(
 			abort(); /* store_parse() should not have let it through */
 		if (store_encoding(store, i) == STORE_ZSTD)
 			(void)decoder_zstd(decoder, data, stored, out, len, &err);
+		if (store_encoding(store, i) == STORE_PATCH && stored > 0)
+			unpack(decoder, patch_length(index, store, i), data, stored);
 		data += stored;
 		size -= stored;
 	}
