@@ -39,6 +39,9 @@ xdelta() { # image-type
 	command -v xdelta3 >/dev/null || return 0
 	measured "xdelta3 -9" tmpfs "$1" xdelta3 -f -9 -S djw -B "$((BENCH_SIZE * 1048576))" -e \
 		-s "$images/v1.$1" "$images/v2.$1" "$ram/xdelta"
+	measured "xdelta3 -d" tmpfs "$1" xdelta3 -f -d -B "$((BENCH_SIZE * 1048576))" -s "$images/v1.$1" \
+		"$ram/xdelta" "$ram/applied"
+	rm "$ram/applied"
 	printf 'xdelta3 -9\tfetched\t%s\t%s\t1\t%s\n' "$1" "$(stat -c %s "$ram/xdelta")" \
 		"$(stat -c %s "$bundles/v2.$1.abide")" >>"$results.new"
 }

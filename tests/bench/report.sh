@@ -98,6 +98,14 @@ bytes_table() {
 		$1, $4 / 1e6, 100 * $4 / $6, $1 ~ /^xdelta/ ? "–" : $5 }'
 }
 
+# Time and memory of what was counted above: by image, one run each.
+delta_table() {
+	echo "| image | | s | CPU s | peak RSS MiB |"
+	echo "|---|---|---|---|---|"
+	rows bytes | awk -F '\t' '$2 == "tmpfs" && $1 ~ /delta/ { printf "| %s | %s | %.1f | %.1f | %.0f |\n", $3,
+		$1, $4, $5, $6 / 1024 }'
+}
+
 network_table() {
 	echo "| | s | MB sent | connections and requests | |"
 	echo "|---|---|---|---|---|"
@@ -153,6 +161,11 @@ page() {
 	whole old image and $(rows bytes | awk -F '\t' '$1 == "xdelta3 -9" && $2 == "tmpfs" { if ($6 > m) m = $6 } END { printf "%.0f MiB", m / 1024 }') of memory.
 
 	$(bytes_table)
+
+	What making and applying took; abide's processes count twice what they share. \`abide-image\` has the old image mapped,
+	which counts as its memory.
+
+	$(delta_table)
 
 	## Over a bad line
 

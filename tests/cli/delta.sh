@@ -122,6 +122,7 @@ expect 0 "the delta, where its artifact runs already" abide install "$work/same.
 said "nothing to do" 'runs already, in group b: nothing to do'
 configure a
 restore
+# shellcheck disable=SC2016 # sh -c expands them
 expect 0 "from standard input" sh -c '"$1" -c "$2" install - <"$3"' - "$ABIDE" "$work/system.conf" "$work/d.abide"
 expect 0 "verify" abide verify
 restore
