@@ -21,6 +21,11 @@ void bootloader_close(struct bootloader **bl)
 	*bl = NULL;
 }
 
+uint32_t bootloader_tries(const struct bootloader *bl, uint32_t wanted)
+{
+	return bl->ops->tries_max && wanted > bl->ops->tries_max ? bl->ops->tries_max : wanted;
+}
+
 static bool group_equal(const struct boot_group *a, const struct boot_group *b)
 {
 	return a->good == b->good && a->bad == b->bad && a->tries == b->tries;

@@ -41,6 +41,7 @@ struct bootloader;
 
 struct bootloader_ops {
 	const char *name; /* as in `bootloader =` of the configuration */
+	uint32_t tries_max; /* of a trial; 0: BOOT_TRIES_MAX */
 	int (*read)(struct bootloader *bl, struct boot_state *ret, struct err *err);
 	int (*commit)(struct bootloader *bl, const struct boot_state *state, struct err *err);
 	void (*free)(struct bootloader *bl);
@@ -55,6 +56,9 @@ struct bootloader {
 int bootloader_read(struct bootloader *bl, struct boot_state *ret, struct err *err);
 int bootloader_commit(struct bootloader *bl, const struct boot_state *state, struct err *err);
 void bootloader_close(struct bootloader **bl);
+
+/* How many tries a trial gets that was to have `wanted`: as many as this bootloader can count. */
+uint32_t bootloader_tries(const struct bootloader *bl, uint32_t wanted);
 
 bool boot_state_equal(const struct boot_state *a, const struct boot_state *b);
 bool boot_group_bootable(const struct boot_group *group);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bootloader-hooks/custom/custom.h"
+#include "bootloader-hooks/efi/efi.h"
 #include "bootloader-hooks/grub/grub.h"
 #include "bootloader-hooks/systemd-boot/systemd_boot.h"
 #include "bootloader-hooks/uboot/uboot.h"
@@ -22,7 +23,7 @@ static int grub_open_configured(
 	return grub_open(settings->grubenv, ret, err);
 }
 
-static const char *systemd_boot_missing(const struct hook_settings *settings)
+static const char *esp_missing(const struct hook_settings *settings)
 {
 	return settings->esp ? NULL : "esp";
 }
@@ -57,12 +58,24 @@ static int custom_open_configured(
 	return custom_open(settings->program, CUSTOM_TIMEOUT, ret, err);
 }
 
+static int efi_open_configured(
+	const struct hook_settings *settings, struct bootloader **ret, struct err *err)
+{
+	const struct efi_options options = {
+		.esp = settings->esp,
+		.variables = settings->efivars ? settings->efivars : EFI_DEFAULT_VARIABLES,
+		.booted = settings->booted,
+	};
+
+	return efi_open(&options, ret, err);
+}
+
 #define AT(member) offsetof(struct hook_settings, member)
 
 static const struct hook HOOKS[] = {
 	{"grub", grub_missing, grub_open_configured, grub_probe, AT(grubenv)},
-	{"systemd-boot", systemd_boot_missing, systemd_boot_open_configured, systemd_boot_probe,
-		AT(esp)},
+	{"systemd-boot", esp_missing, systemd_boot_open_configured, systemd_boot_probe, AT(esp)},
+	{"efi", esp_missing, efi_open_configured, efi_probe, AT(esp)},
 	{"uboot", uboot_missing, uboot_open_configured, uboot_probe, AT(fw_env_config)},
 	{"custom", custom_missing, custom_open_configured, custom_probe, AT(program)},
 };
@@ -71,6 +84,7 @@ void hook_settings_finish(struct hook_settings *settings)
 {
 	free(settings->grubenv);
 	free(settings->esp);
+	free(settings->efivars);
 	free(settings->fw_env_config);
 	free(settings->program);
 	*settings = (struct hook_settings){0};

@@ -19,9 +19,11 @@
 /* What the configuration's [boot] says; each hook takes what it needs. NULL: not set. */
 struct hook_settings {
 	char *grubenv; /* grub: the environment block */
-	char *esp; /* systemd-boot: where the partition with the entries is mounted */
+	char *esp; /* systemd-boot, efi: where the ESP (or XBOOTLDR) is mounted */
+	char *efivars; /* efi: where efivarfs is mounted; NULL: its usual place */
 	char *fw_env_config; /* uboot: where the copies of its environment are */
 	char *program; /* custom: the user's program */
+	enum group booted; /* not of the configuration: what runs, set before hook->open() */
 };
 
 struct hook {

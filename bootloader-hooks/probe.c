@@ -105,17 +105,43 @@ static bool has_our_entries(const char *esp)
 	return found;
 }
 
+/* The EFI hook's: no bootloader reads them. */
+static bool has_cmdlines(const char *esp)
+{
+	char path[PATH_MAX + 16];
+
+	(void)snprintf(path, sizeof(path), "%s/abide/a.cmdline", esp); /* fits */
+	return access(path, R_OK) == 0;
+}
+
 void systemd_boot_probe(
 	const struct hook_settings *settings, const char *root, struct hook_probe *ret)
 {
 	*ret = (struct hook_probe){0};
-	if (settings->esp)
+	/* Two hooks have that key. */
+	if (settings->esp && !has_cmdlines(settings->esp))
 		say_named("esp", ret);
-	else if (find_place(root, ESPS, ARRAY_LEN(ESPS), has_our_entries, ret))
+	else if (!settings->esp && find_place(root, ESPS, ARRAY_LEN(ESPS), has_our_entries, ret))
 		(void)snprintf(ret->text, sizeof(ret->text),
 			"'%.200s/loader/entries' has entries of the groups", ret->path);
 	else
 		say_missing("no loader/entries/abide-GROUP-... in", ESPS, ARRAY_LEN(ESPS), ret);
+}
+
+/* ---- EFI ---- */
+
+void efi_probe(const struct hook_settings *settings, const char *root, struct hook_probe *ret)
+{
+	*ret = (struct hook_probe){0};
+	if (settings->efivars)
+		say_named("efivars", ret);
+	else if (settings->esp && has_cmdlines(settings->esp))
+		say_named("esp", ret);
+	else if (!settings->esp && find_place(root, ESPS, ARRAY_LEN(ESPS), has_cmdlines, ret))
+		(void)snprintf(ret->text, sizeof(ret->text),
+			"'%.200s/abide' has command lines for the groups", ret->path);
+	else
+		say_missing("no abide/a.cmdline in", ESPS, ARRAY_LEN(ESPS), ret);
 }
 
 /* ---- U-Boot ---- */

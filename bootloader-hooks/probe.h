@@ -25,6 +25,7 @@ struct hook_probe {
 void grub_probe(const struct hook_settings *settings, const char *root, struct hook_probe *ret);
 void systemd_boot_probe(
 	const struct hook_settings *settings, const char *root, struct hook_probe *ret);
+void efi_probe(const struct hook_settings *settings, const char *root, struct hook_probe *ret);
 void uboot_probe(const struct hook_settings *settings, const char *root, struct hook_probe *ret);
 void custom_probe(const struct hook_settings *settings, const char *root, struct hook_probe *ret);
 

@@ -186,7 +186,7 @@ static void test_config__refuses_other_bootloaders_by_name(void **state)
 	(void)state;
 	assert_refused("[system]\nbootloader = lilo\n",
 		"'x.conf:2': [system] bootloader: 'lilo' is not a bootloader this abide knows;"
-		" known: auto, grub, systemd-boot, uboot, custom");
+		" known: auto, grub, systemd-boot, efi, uboot, custom");
 }
 
 static void test_config__refuses_what_is_there_twice(void **state)

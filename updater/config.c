@@ -146,6 +146,7 @@ static const struct key KEYS[] = {
 	{"boot", "trial-attempts", set_number, AT(trial_attempts), 1, BOOT_TRIES_MAX},
 	{"boot", "grubenv", set_path, AT(boot.grubenv), 0, 0},
 	{"boot", "esp", set_path, AT(boot.esp), 0, 0},
+	{"boot", "efivars", set_path, AT(boot.efivars), 0, 0},
 	{"boot", "fw-env-config", set_path, AT(boot.fw_env_config), 0, 0},
 	{"boot", "program", set_path, AT(boot.program), 0, 0},
 	{"boot", "booted", set_booted, 0, 0, 0},

@@ -156,9 +156,12 @@ static void adopt_slots(const struct config *config, struct device *device)
 
 static int open_bootloader(const struct config *config, struct device *device, struct err *err)
 {
+	struct hook_settings settings = config->boot; /* borrowed, but for what follows */
+
+	settings.booted = device->booted;
 	if (config->hook)
-		return config->hook->open(&config->boot, &device->boot, err);
-	return hook_open_auto(&config->boot, "", &device->boot, device->boot_why, err);
+		return config->hook->open(&settings, &device->boot, err);
+	return hook_open_auto(&settings, "", &device->boot, device->boot_why, err);
 }
 
 int device_open(const struct config *config, struct device *ret, struct err *err)
@@ -362,7 +365,8 @@ int device_flip(const struct device *device, const struct boot_state *boot,
 	const struct state *state, const struct readback_proof *const proofs[], size_t count,
 	struct err *err)
 {
-	const struct boot_state next = edge_make_next(boot, state, device->trial_attempts);
+	const struct boot_state next =
+		edge_make_next(boot, state, bootloader_tries(device->boot, device->trial_attempts));
 	enum group target = state->target;
 
 	if (count != device->class_count || target == device->booted)

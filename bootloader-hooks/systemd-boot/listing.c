@@ -13,6 +13,7 @@
 #include "updater/mem.h"
 
 #define LOADER_CONF  "loader/loader.conf"
+#define GROUP_PARAM  "abide.group="
 #define UKIS         "EFI/Linux"
 #define LOADER_COUNT 2 /* of LOADER_KEYS: those that make an entry one */
 
@@ -72,6 +73,45 @@ bool listing_next_line(char **at, char **ret_key, char **ret_value)
 		return true;
 	}
 	return false;
+}
+
+static int check_template_line(
+	enum group group, const char *key, const char *value, struct err *err)
+{
+	static const char *const OURS[] = {"version", "sort-key", "machine-id"};
+	const char *said = strstr(value, GROUP_PARAM);
+
+	for (size_t i = 0; i < ARRAY_LEN(OURS); i++)
+		if (strcmp(key, OURS[i]) == 0)
+			return err_set(err, FAIL_BOOT,
+				"has '%s', which is abide's to write; remove it", key);
+	if (said && said[strlen(GROUP_PARAM)] != group_name(group)[0])
+		return err_set(err, FAIL_BOOT, "is for group %s and says '%.13s'",
+			group_name(group), said);
+	return 0;
+}
+
+int systemd_boot_text(const struct systemd_boot_entry *entry, const struct bytes *template,
+	struct bytes *ret, struct err *err)
+{
+	CLEANUP(bytes_finish) struct bytes lines = {0};
+	char text[LISTING_TEXT_MAX + 64], *at, *key, *value;
+	int len;
+
+	if (template->len > LISTING_TEXT_MAX)
+		return err_set(
+			err, FAIL_BOOT, "is longer than %u bytes", (unsigned int)LISTING_TEXT_MAX);
+	if (bytes_copy(template->data, template->len + 1, &lines, err) < 0)
+		return -1;
+	lines.data[template->len] = '\0';
+	at = (char *)lines.data;
+	while (listing_next_line(&at, &key, &value))
+		if (check_template_line(entry->group, key, value, err) < 0)
+			return -1;
+	len = snprintf(text, sizeof(text),
+		"sort-key " LISTING_SORT_KEY "\nversion %" PRIu32 "\n%.*s", entry->generation,
+		(int)template->len, (const char *)template->data); /* fits */
+	return bytes_copy(text, (size_t)len, ret, err);
 }
 
 /* An entry's or a template's loader files have to be there: without the first systemd-boot passes

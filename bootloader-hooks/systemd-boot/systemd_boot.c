@@ -17,8 +17,6 @@
 #include "updater/fs.h"
 #include "updater/mem.h"
 
-#define GROUP_PARAM "abide.group="
-
 struct systemd_boot {
 	struct bootloader bl;
 	char *directory;
@@ -89,44 +87,28 @@ struct wanted {
 	struct systemd_boot_entry entry;
 };
 
-static int check_template_line(const struct systemd_boot *sb, enum group group, const char *key,
-	char *value, bool *loads, struct err *err)
-{
-	static const char *const OURS[] = {"version", "sort-key", "machine-id"};
-	const char *said = strstr(value, GROUP_PARAM);
-
-	for (size_t i = 0; i < ARRAY_LEN(OURS); i++)
-		if (strcmp(key, OURS[i]) == 0)
-			return err_set(err, FAIL_BOOT,
-				"has '%s', which is abide's to write; remove it", key);
-	if (said && said[strlen(GROUP_PARAM)] != group_name(group)[0])
-		return err_set(err, FAIL_BOOT, "is for group %s and says '%.13s'",
-			group_name(group), said);
-	return listing_check_loader(sb->directory, key, value, loads, err);
-}
-
-/* The group's template, and the two lines that decide its place. */
+/* From the group's template. What the entry is to start has to be there. */
 static int make_text(const struct systemd_boot *sb, const struct systemd_boot_entry *entry,
 	struct bytes *ret, struct err *err)
 {
-	CLEANUP(bytes_finish) struct bytes template = {0};
-	char name[8], path[PATH_MAX], text[LISTING_TEXT_MAX + 64], *at, *key, *value;
+	CLEANUP(bytes_finish) struct bytes template = {0}, text = {0};
+	char name[8], path[PATH_MAX], *at, *key, *value;
 	bool loads = false;
-	int len;
 
 	(void)snprintf(name, sizeof(name), "%s.conf", group_name(entry->group)); /* fits */
 	if (listing_path(sb->directory, "abide", name, path, err) < 0 ||
 		fs_read_file(path, LISTING_TEXT_MAX, &template, err) < 0)
 		return -1;
-	len = snprintf(text, sizeof(text), "sort-key " LISTING_SORT_KEY "\nversion %" PRIu32 "\n%s",
-		entry->generation, (const char *)template.data); /* fits */
+	if (systemd_boot_text(entry, &template, &text, err) < 0)
+		return err_wrap(err, "'%s'", path);
 	at = (char *)template.data;
 	while (listing_next_line(&at, &key, &value))
-		if (check_template_line(sb, entry->group, key, value, &loads, err) < 0)
+		if (listing_check_loader(sb->directory, key, value, &loads, err) < 0)
 			return err_wrap(err, "'%s'", path);
 	if (!loads)
 		return err_set(err, FAIL_BOOT, "'%s' has neither 'efi' nor 'linux'", path);
-	return bytes_copy(text, (size_t)len, ret, err);
+	*ret = steal_bytes(&text);
+	return 0;
 }
 
 /* A group that changes its state only keeps its text: what runs is what is confirmed. */

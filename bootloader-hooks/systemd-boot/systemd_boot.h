@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "bootloader-hooks/bootloader.h"
+#include "updater/mem.h"
 
 #define SYSTEMD_BOOT_NAME_MAX       64u /* with its NUL */
 #define SYSTEMD_BOOT_GENERATION_MAX 999999999u
@@ -41,6 +42,10 @@ int systemd_boot_open(const char *directory, struct bootloader **ret, struct err
 enum systemd_boot_kind systemd_boot_parse(const char *name, struct systemd_boot_entry *ret);
 void systemd_boot_format(
 	const struct systemd_boot_entry *entry, char ret[static SYSTEMD_BOOT_NAME_MAX]);
+/* The text of an entry, from a template as fs_read_file() gives it: its two lines, then the group's template. FAIL_BOOT if that says what is
+ * ours to say, or is for the other group. */
+int systemd_boot_text(const struct systemd_boot_entry *entry, const struct bytes *template,
+	struct bytes *ret, struct err *err);
 int systemd_boot_compare(const struct systemd_boot_entry *a, const struct systemd_boot_entry *b);
 
 /* One start, as boot_model_start() (model.h) has it, but for two things that systemd-boot does
