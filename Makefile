@@ -58,9 +58,10 @@ BUILD_TIME := $(or $(SOURCE_DATE_EPOCH),$(shell git -c safe.directory='*' log -1
 
 # Floors 0-3 and the carrier are the library; main and cmd_* are the program (updater/README.md).
 CARRIER_SRC := updater/carrier/abide-carrier.c
+START_SRC := bootloader-hooks/efi/start.c
 PROGRAM_SRC := updater/abide.c $(wildcard updater/cmd_*.c updater/ui*.c)
 LIBRARY_SRC := $(filter-out $(PROGRAM_SRC) $(CARRIER_SRC),$(wildcard updater/*.c updater/carrier/*.c)) \
-	$(wildcard bootloader-hooks/*.c bootloader-hooks/*/*.c)
+	$(filter-out $(START_SRC),$(wildcard bootloader-hooks/*.c bootloader-hooks/*/*.c))
 IMAGE_MAIN_SRC := image/abide-image.c $(wildcard image/cmd_*.c)
 IMAGE_SRC := $(filter-out $(IMAGE_MAIN_SRC),$(wildcard image/*.c))
 TEST_MAIN_SRC := $(wildcard tests/test_*.c)
@@ -97,6 +98,11 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 #: all          build/abide, build/abide-carrier and build/abide-image (the default); with
 #:              CROSS=aarch64-linux-gnu the same for arm64, in build-aarch64-linux-gnu
 all: $(B)/abide $(B)/abide-carrier $(B)/abide-image
+
+.PHONY: abide-start.efi
+#: abide-start.efi  build/abide-start.efi, for the ESP of devices with systemd-boot or without a
+#:              bootloader (needs clang and lld)
+abide-start.efi: $(B)/abide-start.efi
 
 help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
@@ -150,6 +156,15 @@ $(B)/tests/abide-carrier: $(B)/abide-carrier
 
 $(B)/abide-image: $(call objects,$(IMAGE_MAIN_SRC)) $(B)/libimage.a $(B)/libabide.a
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(HOST_LIBS) -o $@
+
+# A program for the firmware, whatever this machine is: what is on the ESP of a factory disk.
+EFI_CFLAGS := -target x86_64-unknown-windows -std=gnu17 -ffreestanding -fshort-wchar -mno-red-zone \
+	-O2 -Wall -Wextra -Werror
+$(B)/abide-start.efi: $(START_SRC)
+	@mkdir -p $(B)/obj/$(<D)
+	clang $(EFI_CFLAGS) -c $< -o $(B)/obj/$(<:.c=.obj)
+	lld-link /subsystem:efi_application /entry:efi_main /nodefaultlib /Brepro /out:$@ \
+		$(B)/obj/$(<:.c=.obj)
 
 $(B)/tests/test_%: $(B)/obj/tests/test_%.o $(B)/libtest.a $(B)/libimage.a $(B)/libabide.a \
 		| $(B)/tests/abide-carrier
@@ -262,7 +277,7 @@ fuzz-replay: test-fuzz-replay
 # The arm64 ones, which need U-Boot built first, by name: DEVICE=arm64-uboot, DEVICE=arm64-uboot-stock.
 QEMU_QUICK = $(shell sed -n 's/.*\.name = "\(x86_64-[a-z-]*\)".*/\1/p' qemu/vm_device.c)
 # qemu_test SUITE,DEVICES or nothing for all,ENVIRONMENT,SECONDS
-qemu_test = $(call build,all build/qemu/test_replay build/qemu/test_devices) \
+qemu_test = $(call build,all build/abide-start.efi build/qemu/test_replay build/qemu/test_devices) \
 	$(if $(filter-out x86_64-%,$(or $(2),arm64)),$(BUILD) CROSS=aarch64-linux-gnu all || built=$$?;) \
 	for device in $(or $(2),$$(build/qemu/test_devices -l)); do \
 		qemu/releases.sh $$device build/abide build/abide-image build/qemu build/cache faults \
@@ -323,7 +338,7 @@ bench:
 
 # ---- lint ----
 
-LINT_C := $(wildcard $(ALL_SRC)) $(HEADERS)
+LINT_C := $(wildcard $(ALL_SRC)) $(START_SRC) $(HEADERS)
 TIDY := $(patsubst %.c,$(B)/lint/%.tidy,$(wildcard $(ALL_SRC)))
 ALONE := $(patsubst %.h,$(B)/lint/%.alone,$(HEADERS))
 
@@ -405,7 +420,9 @@ install: all
 		$(INSTALL) -d $(SHAREDIR)/abide/$$hook || exit 1; done
 	for file in $(HOOK_FILES); do $(INSTALL) -m 644 $$file \
 		$(SHAREDIR)/abide/$${file#bootloader-hooks/} || exit 1; done
-	for layout in $(wildcard image/layout-*.ini); do sed 's,\.\./bootloader-hooks/,,' $$layout \
+	[ ! -e $(B)/abide-start.efi ] || $(INSTALL) -m 644 $(B)/abide-start.efi $(SHAREDIR)/abide
+	for layout in $(wildcard image/layout-*.ini); do \
+		sed -e 's,\.\./bootloader-hooks/,,' -e 's,\.\./build/,,' $$layout \
 		>$(SHAREDIR)/abide/$${layout#image/} || exit 1; done
 
 #: clean        removes everything that was built

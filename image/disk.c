@@ -35,10 +35,13 @@ struct disk {
 	char work[PATH_MAX]; /* scratch folder; "" before it is made */
 	char scratch[PATH_MAX]; /* the whole disk, in it */
 	struct blockdev *dev; /* on the scratch file */
+	struct blockdev
+		*cached; /* the same through the page cache, for what lies unaligned in it */
 };
 
 static const char *const SCRATCH_FILES[] = {"disk", "early.cfg", "grub.efi", "grub.cfg", "site.cfg",
-	"grubenv", "grubenv.spare", "boot.scr", "abide-site.scr"};
+	"grubenv", "grubenv.spare", "boot.scr", "abide-site.scr", "loader.conf", "entry", "a.conf",
+	"b.conf", "a.cmdline", "b.cmdline"};
 
 static void disk_finish(struct disk *disk)
 {
@@ -49,6 +52,9 @@ static void disk_finish(struct disk *disk)
 	for (size_t i = 0; disk->work[0] && i < ARRAY_LEN(SCRATCH_FILES); i++)
 		if (fs_join(disk->work, SCRATCH_FILES[i], path, sizeof(path), &err) == 0)
 			(void)unlink(path); /* not each is made in each run */
+	for (size_t i = 0; disk->work[0] && i < disk->layout->file_count; i++)
+		if (esp_slot_path(disk->work, &disk->layout->files[i], path, &err) == 0)
+			(void)unlink(path);
 	if (disk->work[0])
 		(void)rmdir(disk->work);
 	bytes_finish(&disk->header);
@@ -102,10 +108,12 @@ static int check_images(const struct disk *disk, struct err *err)
 	for (size_t i = 0; i < manifest->image_count; i++)
 		if (check_image(disk, &manifest->images[i], err) < 0)
 			return -1;
-	for (size_t i = 0; i < disk->layout->count; i++) {
-		const struct layout_partition *part = &disk->layout->partitions[i];
+	for (size_t i = 0; i < disk->layout->count + disk->layout->file_count; i++) {
+		const struct layout_partition *part =
+			i < disk->layout->count ? &disk->layout->partitions[i]
+						: &disk->layout->files[i - disk->layout->count];
 
-		if (part->type == LAYOUT_SLOT && !manifest_image(manifest, part->class))
+		if (part->class[0] && !manifest_image(manifest, part->class))
 			return err_set(err, FAIL_USAGE,
 				"bundle '%s' has no image for the slots of class '%s'",
 				disk->options->bundle, part->class);
@@ -174,6 +182,19 @@ static int fill_slot(const struct disk *disk, size_t i, struct blockdev *slot, s
 	return fill_write(&fill, err);
 }
 
+/* A slot that is a file on the ESP is made in a file of its own, and put there with the ESP. */
+static int open_slot(const struct disk *disk, const struct layout_partition *part,
+	struct blockdev **ret, struct err *err)
+{
+	char path[PATH_MAX];
+
+	if (!part->path[0])
+		return span_open(disk->dev, part->name, part->start, part->size, ret, err);
+	if (esp_slot_path(disk->work, part, path, err) < 0)
+		return -1;
+	return blockdev_open(path, BLOCKDEV_WRITE | BLOCKDEV_DIRECT, ret, err);
+}
+
 /* As an install does it: seal `writing`, chunks, read back, header copy, seal `sealed`. */
 static int make_slot(const struct disk *disk, size_t i, struct err *err)
 {
@@ -190,8 +211,8 @@ static int make_slot(const struct disk *disk, size_t i, struct err *err)
 	};
 
 	memcpy(seal.class, image->class, sizeof(seal.class));
-	if (span_open(disk->dev, part->name, part->start, part->size, &slot, err) < 0 ||
-		seal_write(slot, &seal, err) < 0 || fill_slot(disk, i, slot, &seal, err) < 0 ||
+	if (open_slot(disk, part, &slot, err) < 0 || seal_write(slot, &seal, err) < 0 ||
+		fill_slot(disk, i, slot, &seal, err) < 0 ||
 		readback_run(slot, disk->artifact.trusted, image, &watch, &proof, err) < 0)
 		return -1;
 	return readback_seal(slot, proof, &disk->header, &seal, err);
@@ -204,15 +225,25 @@ static int write_loader(const struct disk *disk, struct err *err)
 	return esp_write(disk->scratch, disk->layout, disk->work, disk->time, err);
 }
 
-static int compose(struct disk *disk, struct err *err)
+/* Empty files for all slots that are files. */
+static int make_files(const struct disk *disk, struct err *err)
 {
-	if (make_scratch(disk, err) < 0 || gpt_write(disk->scratch, disk->layout, err) < 0 ||
-		write_loader(disk, err) < 0)
-		return -1;
-	for (size_t i = 0; i < disk->layout->count; i++)
-		if (disk->layout->partitions[i].type == LAYOUT_DATA &&
-			make_data(disk, &disk->layout->partitions[i], err) < 0)
+	for (size_t i = 0; i < disk->layout->file_count; i++) {
+		const struct layout_partition *file = &disk->layout->files[i];
+		CLEANUP(cleanup_fd) int fd = -1;
+		char path[PATH_MAX];
+
+		if (esp_slot_path(disk->work, file, path, err) < 0 ||
+			fs_open(path, O_RDWR | O_CREAT | O_EXCL, 0600, &fd, err) < 0)
 			return -1;
+		if (ftruncate(fd, (off_t)file->size) < 0)
+			return err_errno(err, "make '%s' %" PRIu64 " bytes long", path, file->size);
+	}
+	return 0;
+}
+
+static int make_slots(struct disk *disk, struct err *err)
+{
 	if (blockdev_open(disk->scratch, BLOCKDEV_WRITE | BLOCKDEV_DIRECT, &disk->dev, err) < 0)
 		return -1;
 	for (size_t i = 0; i < disk->artifact.manifest->image_count; i++)
@@ -224,7 +255,46 @@ static int compose(struct disk *disk, struct err *err)
 	return 0;
 }
 
+static int compose(struct disk *disk, struct err *err)
+{
+	if (make_scratch(disk, err) < 0 || gpt_write(disk->scratch, disk->layout, err) < 0 ||
+		make_files(disk, err) < 0 || make_slots(disk, err) < 0 ||
+		write_loader(disk, err) < 0)
+		return -1;
+	for (size_t i = 0; i < disk->layout->count; i++)
+		if (disk->layout->partitions[i].type == LAYOUT_DATA &&
+			make_data(disk, &disk->layout->partitions[i], err) < 0)
+			return -1;
+	return 0;
+}
+
 /* ---- 3. the target ---- */
+
+/* What converge_run() flushed, and nothing else has in memory, is read from the medium. */
+static int drop_cache(const char *path, struct err *err)
+{
+	CLEANUP(cleanup_fd) int fd = -1;
+
+	if (fs_open(path, O_RDONLY, 0, &fd, err) < 0)
+		return -1;
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* advice: what stays is the same */
+	return 0;
+}
+
+/* A slot of group a as the target has it: of a file on the ESP, a copy that is taken out again. */
+static int open_target_slot(const struct disk *disk, const struct layout_partition *part,
+	struct blockdev *dev, struct blockdev **ret, struct err *err)
+{
+	char path[PATH_MAX];
+
+	if (!part->path[0])
+		return span_open(dev, part->name, part->start, part->size, ret, err);
+	if (esp_slot_path(disk->work, part, path, err) < 0 ||
+		esp_take_out(
+			disk->options->target, disk->layout, part->path, path, disk->time, err) < 0)
+		return -1;
+	return blockdev_open(path, BLOCKDEV_DIRECT, ret, err);
+}
 
 /* From the medium, past the page cache: what the factory ships is what was signed. */
 static int prove_target(const struct disk *disk, struct err *err)
@@ -232,7 +302,8 @@ static int prove_target(const struct disk *disk, struct err *err)
 	const struct readback_watch watch = {.interrupted = disk->options->interrupted};
 	CLEANUP(blockdev_close) struct blockdev *dev = NULL;
 
-	if (blockdev_open(disk->options->target, BLOCKDEV_DIRECT, &dev, err) < 0)
+	if (drop_cache(disk->options->target, err) < 0 ||
+		blockdev_open(disk->options->target, BLOCKDEV_DIRECT, &dev, err) < 0)
 		return -1;
 	for (size_t i = 0; i < disk->artifact.manifest->image_count; i++) {
 		CLEANUP(blockdev_close) struct blockdev *slot = NULL;
@@ -241,7 +312,7 @@ static int prove_target(const struct disk *disk, struct err *err)
 		const struct layout_partition *part =
 			layout_slot(disk->layout, image->class, GROUP_A);
 
-		if (span_open(dev, part->name, part->start, part->size, &slot, err) < 0 ||
+		if (open_target_slot(disk, part, dev, &slot, err) < 0 ||
 			readback_run(slot, disk->artifact.trusted, image, &watch, &proof, err) < 0)
 			return err_wrap(err, "'%s'", disk->options->target);
 	}

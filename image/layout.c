@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "updater/digest.h"
 #include "updater/fs.h"
@@ -15,6 +16,7 @@
 
 #define LAYOUT_FILE_MAX  (64u << 10)
 #define PARTITION_PREFIX "partition "
+#define FILE_PREFIX      "file "
 
 /* inih goes on after an error and then returns the first line for which the handler said no. */
 struct reader {
@@ -172,6 +174,13 @@ static const struct {
 	{"uboot", "environment", LAYOUT_UBOOT, true, offsetof(struct layout, uboot_environment)},
 	{"uboot", "defaults", LAYOUT_UBOOT, false, offsetof(struct layout, uboot_defaults)},
 	{"uboot", "program", LAYOUT_UBOOT, false, offsetof(struct layout, uboot_program)},
+	{"systemd-boot", "config", LAYOUT_SYSTEMD_BOOT, true, offsetof(struct layout, loader_conf)},
+	{"systemd-boot", "a", LAYOUT_SYSTEMD_BOOT, true, offsetof(struct layout, group_file[0])},
+	{"systemd-boot", "b", LAYOUT_SYSTEMD_BOOT, true, offsetof(struct layout, group_file[1])},
+	{"systemd-boot", "start", LAYOUT_SYSTEMD_BOOT, true, offsetof(struct layout, start)},
+	{"efi", "a", LAYOUT_EFI, true, offsetof(struct layout, group_file[0])},
+	{"efi", "b", LAYOUT_EFI, true, offsetof(struct layout, group_file[1])},
+	{"efi", "start", LAYOUT_EFI, true, offsetof(struct layout, start)},
 };
 
 static bool is_loader(const char *section)
@@ -202,8 +211,9 @@ static int loader_key(struct layout *layout, const char *section, const char *na
 static int check_loader(const struct layout *layout, struct err *err)
 {
 	if (!layout->loader)
-		return err_set(
-			err, FAIL_USAGE, "no bootloader: one section of [grub], [uboot] is needed");
+		return err_set(err, FAIL_USAGE,
+			"no bootloader: one section of [grub], [uboot], [systemd-boot], [efi] is "
+			"needed");
 	for (size_t i = 0; i < ARRAY_LEN(LOADER_KEYS); i++)
 		if (LOADER_KEYS[i].loader == layout->loader && LOADER_KEYS[i].needed &&
 			!((const char *)layout + LOADER_KEYS[i].offset)[0])
@@ -215,13 +225,21 @@ static int check_loader(const struct layout *layout, struct err *err)
 	return 0;
 }
 
-static int partition_key(
+/* "/abide/boot-a.efi": the names that firmwares and we spell alike. */
+static bool path_valid(const char *path)
+{
+	size_t len = strlen(path);
+
+	return path[0] == '/' && len > 1 && len <= LAYOUT_PATH_MAX && path[len - 1] != '/' &&
+	       !strstr(path, "//") && !strstr(path, "..") &&
+	       strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") ==
+		       len;
+}
+
+/* What a slot has, as a partition or as a file. */
+static int slot_key(
 	struct layout_partition *part, const char *name, const char *value, struct err *err)
 {
-	if (strcmp(name, "type") == 0)
-		return set_type(part, value, err);
-	if (strcmp(name, "uuid") == 0)
-		return set_uuid(part->uuid, value, err);
 	if (strcmp(name, "class") == 0) {
 		if (!manifest_class_valid(value))
 			return err_set(err, FAIL_USAGE, "'%.80s' is not a class", value);
@@ -234,31 +252,56 @@ static int partition_key(
 			       ? 0
 			       : err_set(err, FAIL_USAGE, "'%.80s' is neither a nor b", value);
 	}
-	if (strcmp(name, "size") == 0) {
-		if (part->rest)
-			return err_set(err, FAIL_USAGE, "is set twice");
-		part->rest = strcmp(value, "rest") == 0 && !part->size;
-		return part->rest ? 0 : set_size(&part->size, value, err);
-	}
+	if (strcmp(name, "size") == 0)
+		return set_size(&part->size, value, err);
 	return unknown_key(err);
 }
 
-static int find_partition(
-	struct layout *layout, const char *name, struct layout_partition **ret, struct err *err)
+static int partition_key(
+	struct layout_partition *part, const char *name, const char *value, struct err *err)
+{
+	if (strcmp(name, "type") == 0)
+		return set_type(part, value, err);
+	if (strcmp(name, "uuid") == 0)
+		return set_uuid(part->uuid, value, err);
+	if (strcmp(name, "size") == 0 &&
+		(part->rest || (!part->size && strcmp(value, "rest") == 0))) {
+		if (part->rest)
+			return err_set(err, FAIL_USAGE, "is set twice");
+		part->rest = true;
+		return 0;
+	}
+	return slot_key(part, name, value, err);
+}
+
+static int file_key(
+	struct layout_partition *file, const char *name, const char *value, struct err *err)
+{
+	if (strcmp(name, "path") != 0)
+		return slot_key(file, name, value, err);
+	if (!path_valid(value))
+		return err_set(err, FAIL_USAGE,
+			"'%.80s' is not a path on the ESP such as /abide/boot-a.efi", value);
+	return set_once(file->path, sizeof(file->path), value, err);
+}
+
+/* The section's partition or file: found, or begun. */
+static int find_named(struct layout_partition *parts, size_t *count, size_t max, const char *name,
+	struct layout_partition **ret, struct err *err)
 {
 	struct layout_partition *part;
 
-	for (size_t i = 0; i < layout->count; i++)
-		if (strcmp(layout->partitions[i].name, name) == 0) {
-			*ret = &layout->partitions[i];
+	for (size_t i = 0; i < *count; i++)
+		if (strcmp(parts[i].name, name) == 0) {
+			*ret = &parts[i];
 			return 0;
 		}
-	if (layout->count == LAYOUT_PARTITIONS_MAX)
-		return err_set(err, FAIL_USAGE, "more than %u partitions", LAYOUT_PARTITIONS_MAX);
+	if (*count == max)
+		return err_set(err, FAIL_USAGE, "more than %zu of them", max);
 	if (!manifest_name_valid(name) || strlen(name) > LAYOUT_NAME_MAX)
 		return err_set(err, FAIL_USAGE, "'%.80s' is not a name of 1 to %u printable bytes",
 			name, LAYOUT_NAME_MAX);
-	part = &layout->partitions[layout->count++];
+	part = &parts[(*count)++];
 	*part = (struct layout_partition){.group = (enum group)GROUP_COUNT};
 	memcpy(part->name, name, strlen(name) + 1);
 	*ret = part;
@@ -274,9 +317,16 @@ static int set_key(struct layout *layout, const char *section, const char *name,
 		return disk_key(layout, name, value, err);
 	if (is_loader(section))
 		return loader_key(layout, section, name, value, err);
+	if (strncmp(section, FILE_PREFIX, strlen(FILE_PREFIX)) == 0) {
+		if (find_named(layout->files, &layout->file_count, LAYOUT_FILES_MAX,
+			    section + strlen(FILE_PREFIX), &part, err) < 0)
+			return -1;
+		return file_key(part, name, value, err);
+	}
 	if (strncmp(section, PARTITION_PREFIX, strlen(PARTITION_PREFIX)) != 0)
 		return err_set(err, FAIL_USAGE, "there is no such section");
-	if (find_partition(layout, section + strlen(PARTITION_PREFIX), &part, err) < 0)
+	if (find_named(layout->partitions, &layout->count, LAYOUT_PARTITIONS_MAX,
+		    section + strlen(PARTITION_PREFIX), &part, err) < 0)
 		return -1;
 	return partition_key(part, name, value, err);
 }
@@ -315,6 +365,34 @@ static int derive_uuid(const struct layout *layout, const char *name, const char
 	return 0;
 }
 
+static int check_slot(
+	const struct layout *layout, const struct layout_partition *part, struct err *err)
+{
+	if (!part->class[0] || part->group == GROUP_COUNT)
+		return err_set(
+			err, FAIL_USAGE, "'class' and 'group' are for slots, which need both");
+	if (layout_slot(layout, part->class, part->group) != part)
+		return err_set(err, FAIL_USAGE, "a second slot '%s.%s'", part->class,
+			group_name(part->group));
+	if (!layout_slot(layout, part->class, group_other(part->group)))
+		return err_set(err, FAIL_USAGE, "class '%s' has no slot in group %s", part->class,
+			group_name(group_other(part->group)));
+	return 0;
+}
+
+static int check_file(const struct layout *layout, size_t i, struct err *err)
+{
+	const struct layout_partition *file = &layout->files[i];
+
+	if (!file->size || !file->path[0])
+		return err_set(err, FAIL_USAGE, "'path' and 'size' are needed");
+	for (size_t k = 0; k < i; k++)
+		if (strcasecmp(layout->files[k].path, file->path) == 0)
+			return err_set(err, FAIL_USAGE, "'%s' is the path of '%s', too", file->path,
+				layout->files[k].name);
+	return check_slot(layout, file, err);
+}
+
 static int check_partition(struct layout *layout, size_t i, struct err *err)
 {
 	struct layout_partition *part = &layout->partitions[i];
@@ -326,15 +404,11 @@ static int check_partition(struct layout *layout, size_t i, struct err *err)
 		return err_set(err, FAIL_USAGE, "'size' is missing");
 	if (part->rest && i + 1 != layout->count)
 		return err_set(err, FAIL_USAGE, "'size = rest' is for the last partition only");
-	if (slot != (part->class[0] != '\0') || slot != (part->group != GROUP_COUNT))
+	if (!slot && (part->class[0] || part->group != GROUP_COUNT))
 		return err_set(
 			err, FAIL_USAGE, "'class' and 'group' are for slots, which need both");
-	if (slot && layout_slot(layout, part->class, part->group) != part)
-		return err_set(err, FAIL_USAGE, "a second slot '%s.%s'", part->class,
-			group_name(part->group));
-	if (slot && !layout_slot(layout, part->class, group_other(part->group)))
-		return err_set(err, FAIL_USAGE, "class '%s' has no slot in group %s", part->class,
-			group_name(group_other(part->group)));
+	if (slot && check_slot(layout, part, err) < 0)
+		return -1;
 	if (part->type == LAYOUT_ESP && layout_esp(layout) != part)
 		return err_set(err, FAIL_USAGE, "a second partition of type esp");
 	if (part->type == LAYOUT_BOOT && layout_boot(layout) != part)
@@ -356,6 +430,12 @@ static int check(struct layout *layout, struct err *err)
 	if (layout->loader == LAYOUT_UBOOT ? !layout_boot(layout) : !layout_esp(layout))
 		return err_set(err, FAIL_USAGE, "no partition of type %s",
 			layout->loader == LAYOUT_UBOOT ? "boot" : "esp");
+	if (layout->file_count && !layout_esp(layout))
+		return err_set(err, FAIL_USAGE, "[file %s] needs a partition of type esp",
+			layout->files[0].name);
+	for (size_t i = 0; i < layout->file_count; i++)
+		if (check_file(layout, i, err) < 0)
+			return err_wrap(err, "[file %s]", layout->files[i].name);
 	return layout_place(layout, layout->size, err);
 }
 
@@ -454,10 +534,12 @@ const struct layout_partition *layout_raw(const struct layout *layout, const cha
 const struct layout_partition *layout_slot(
 	const struct layout *layout, const char *class, enum group group)
 {
-	for (size_t i = 0; i < layout->count; i++) {
-		const struct layout_partition *part = &layout->partitions[i];
+	for (size_t i = 0; i < layout->count + layout->file_count; i++) {
+		const struct layout_partition *part = i < layout->count
+							      ? &layout->partitions[i]
+							      : &layout->files[i - layout->count];
 
-		if (part->type == LAYOUT_SLOT && part->group == group &&
+		if ((part->type == LAYOUT_SLOT || i >= layout->count) && part->group == group &&
 			strcmp(part->class, class) == 0)
 			return part;
 	}

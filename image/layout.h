@@ -4,7 +4,7 @@
  *
  *	layout_read -> layout_place (the target's size is known) -> layout_free
  *
- * layout-x86_64-grub.ini shows every key. Unknown sections and keys, repeated keys and bad values
+ * The layout-*.ini beside this show every key. Unknown sections and keys, repeated keys and bad values
  * are FAIL_USAGE with file and line. Nothing but values; no device is opened here.
  */
 #ifndef ABIDE_IMAGE_LAYOUT_H
@@ -22,11 +22,16 @@
 #define LAYOUT_PARTITIONS_MAX 32u
 #define LAYOUT_NAME_MAX       36u /* of a GPT partition */
 #define LAYOUT_UUID_LEN       36u
+#define LAYOUT_PATH_MAX       64u /* of a file on the ESP */
 #define LAYOUT_ALIGN          (UINT64_C(1) << 20) /* of every partition's begin and size */
+
+#define LAYOUT_FILES_MAX 8u
 
 enum layout_loader {
 	LAYOUT_GRUB = 1,
 	LAYOUT_UBOOT,
+	LAYOUT_SYSTEMD_BOOT,
+	LAYOUT_EFI,
 };
 
 enum layout_type {
@@ -47,6 +52,7 @@ struct layout_partition {
 	uint64_t start; /* bytes; set by layout_place() */
 	char class[MANIFEST_CLASS_MAX + 1]; /* of a slot */
 	enum group group; /* of a slot */
+	char path[LAYOUT_PATH_MAX + 1]; /* of a slot that is a file on the ESP */
 };
 
 struct layout {
@@ -62,8 +68,13 @@ struct layout {
 	char uboot_program[PATH_MAX]; /* U-Boot itself; "" if the board has it elsewhere */
 	uint64_t uboot_offset; /* bytes, of it on the disk */
 	char uboot_defaults[PATH_MAX]; /* NAME=VALUE lines for it; "" if not set */
+	char loader_conf[PATH_MAX]; /* systemd-boot: loader.conf */
+	char group_file[GROUP_COUNT][PATH_MAX]; /* systemd-boot: GROUP.conf; efi: GROUP.cmdline */
+	char start[PATH_MAX]; /* systemd-boot, efi: abide-start.efi */
 	size_t count;
 	struct layout_partition partitions[LAYOUT_PARTITIONS_MAX];
+	size_t file_count;
+	struct layout_partition files[LAYOUT_FILES_MAX]; /* slots that are files on the ESP */
 };
 
 int layout_read(const char *path, struct layout **ret, struct err *err);
@@ -74,7 +85,7 @@ void layout_free(struct layout **layout);
  * it is too small. */
 int layout_place(struct layout *layout, uint64_t size, struct err *err);
 
-/* NULL if there is none. */
+/* NULL if there is none. A slot is a partition or a file on the ESP. */
 const struct layout_partition *layout_esp(const struct layout *layout);
 const struct layout_partition *layout_boot(const struct layout *layout);
 const struct layout_partition *layout_raw(const struct layout *layout, const char *name);

@@ -10,7 +10,8 @@
 #define ENTRIES  "/loader/entries"
 #define TEXT_MAX 4096u
 
-static const char *const FILES[] = {"/EFI/BOOT/BOOTX64.EFI", "/loader/loader.conf"};
+static const char *const FILES[] = {
+	"/EFI/BOOT/BOOTX64.EFI", "/EFI/systemd/systemd-bootx64.efi", "/loader/loader.conf"};
 
 struct look {
 	const struct rawspan *esp;

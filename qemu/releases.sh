@@ -33,13 +33,14 @@ keys() {
 image() { # NAME VERSION FAULT [LEVEL]
 	newer "$out/images/$1" "$abide" "$abide-carrier" "$rootfs" "$here/../updater/init" "$out/pki/root.pem" ||
 		"$rootfs/build.sh" -d "$device" -o "$out/images/$1" -v "$2" -a "$abide" -t "$out/pki/root.pem" \
-			-c "$cache" -f "$3" -z "${4:-3}" -i "$type"
+			-c "$cache" -f "$3" -z "${4:-3}" -i "$type" ${boot:+-b "$out/images/$1.efi"}
 }
 
 bundle() { # KEYS IMAGE VERSION NAME
 	newer "$out/www/$4.abide" "$out/images/$2" "$tool" || "$tool" bundle -o "$out/www/$4.abide" \
 		--key "$out/$1/signer.key" --cert "$out/$1/signer.pem" --compatible abide-demo \
-		--version "$3" --security-version 1 --hardware qemu --image "rootfs=$out/images/$2"
+		--version "$3" --security-version 1 --hardware qemu --image "rootfs=$out/images/$2" \
+		${boot:+--image "boot=$out/images/$2.efi"}
 }
 
 release() { # NAME VERSION FAULT [LEVEL]
@@ -48,10 +49,12 @@ release() { # NAME VERSION FAULT [LEVEL]
 }
 
 case $device in
-x86_64-grub) arch=amd64 type=squashfs ;;
-arm64-uboot) arch=arm64 type=squashfs ;;
+x86_64-grub) arch=amd64 type=squashfs boot='' ;;
+# The firmware starts the kernel: it is an image of its own.
+x86_64-systemd-boot | x86_64-efi) arch=amd64 type=squashfs boot=1 ;;
+arm64-uboot) arch=arm64 type=squashfs boot='' ;;
 # Debian's own U-Boot reads no squashfs.
-arm64-uboot-stock) arch=arm64 type=ext4 ;;
+arm64-uboot-stock) arch=arm64 type=ext4 boot='' ;;
 *)
 	echo "releases.sh: no device '$device'" >&2
 	exit 2

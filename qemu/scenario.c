@@ -214,6 +214,21 @@ static int cut_and_start(struct rig *rig, struct err *err)
 	return rig_start(rig, err);
 }
 
+/* Where a trial has one try, a power cut uses it up. */
+static int cut_on_the_only_way_up(struct rig *rig, struct err *err)
+{
+	const struct release *release;
+
+	if (rig_ready(rig, err) < 0)
+		return -1;
+	release = rig_next_release(rig);
+	if (rig_install_with_tries(rig, 1, release->bundle, err) < 0 ||
+		rig_order_reboot(rig, err) < 0 || rig_wait_counted(rig, err) < 0 ||
+		cut_and_start(rig, err) < 0)
+		return -1;
+	return expect_reverted(rig, release->version, err);
+}
+
 /* In the bootloader before and after it has counted, and in the trial before it is confirmed: three
  * tries are used up, the fourth confirms. */
 static int cut_on_the_way_up(struct rig *rig, struct err *err)
@@ -221,6 +236,8 @@ static int cut_on_the_way_up(struct rig *rig, struct err *err)
 	const struct release *release;
 	char starts[64];
 
+	if (rig->device->tries_max == 1)
+		return cut_on_the_only_way_up(rig, err);
 	if (rig_ready(rig, err) < 0)
 		return -1;
 	release = rig_next_release(rig);

@@ -9,13 +9,18 @@
 /* Two serial ports, virtio disk and network. Nehalem: of what Debian's kernel can use, the one that
  * TCG emulates at the least cost. */
 /* clang-format off */
-#define X86_64_UEFI \
+#define X86_64_UEFI_BOOT(bootindex) \
 	.qemu = "qemu-system-x86_64", .arch = "x86_64", .cpu = "Nehalem", .console = "ttyS0", \
 	.firmware = OVMF "CODE_4M.fd", .firmware_vars = OVMF "VARS_4M.fd", \
 	.arguments = {"-M", "q35,smm=off", "-m", "512", \
 		"-serial", "chardev:console", "-serial", "chardev:channel", \
-		"-device", "virtio-blk-pci,drive=disk,bootindex=0", \
+		"-device", "virtio-blk-pci,drive=disk" bootindex, \
 		"-device", "virtio-net-pci,netdev=net,romfile=", NULL}
+#define X86_64_UEFI X86_64_UEFI_BOOT(",bootindex=0")
+/* The kernel is a file on the ESP, where the firmware reads it. */
+#define KERNEL_ON_ESP \
+	.slots = {{.class = "boot", .file = {"/abide/boot-a.efi", "/abide/boot-b.efi"}}, \
+		{.class = "rootfs"}}
 
 /* One PL011, which is the console; the channel is a port on PCI. The watchdog is real hardware to the
  * guest, and its bite a reset of the machine. */
@@ -47,6 +52,41 @@ const struct vm_device VM_DEVICES[] = {
 			       "of=/boot/efi/grub/$copy bs=1024 count=1 conv=notrunc || exit; "
 			       "done; sync",
 			"starting any group that loads", "no valid GRUB environment", 7},
+	},
+	{
+		.name = "x86_64-systemd-boot",
+		.title = "x86_64, UEFI, systemd-boot",
+		X86_64_UEFI,
+		.loader = "BdsDxe: starting Boot",
+		/* systemd-boot counts without a word; then the kernel comes. */
+		.counted = "Linux version",
+		.not_loaded = "abide: came back",
+		KERNEL_ON_ESP,
+		.view = &BOOT_VIEW_SYSTEMD_BOOT,
+		/* A name that systemd-boot takes for a good entry, and abide for nothing it wrote. */
+		.damage_all = {"cd /boot/efi/loader/entries && for f in abide-*; do cp $f "
+			       "${f%.conf}+x.conf || exit; done; sync",
+			NULL, "a name that abide does not write", 7},
+	},
+	{
+		.name = "x86_64-efi",
+		.title = "x86_64, UEFI alone",
+		/* With a bootindex OVMF makes BootOrder anew at each boot. */
+		X86_64_UEFI_BOOT(""),
+		.tries_max = 1,
+		.loader = "BdsDxe: starting Boot",
+		.counted = "Linux version",
+		.not_loaded = "BdsDxe: failed to",
+		KERNEL_ON_ESP,
+		/* What decides is in the flash with the firmware's variables. */
+		.damage_one = {"cd /sys/firmware/efi/efivars && for f in Boot01*; do "
+			       "chattr -i $f; rm $f || exit; done",
+			"abide: no entry of the firmware's", "the firmware has no entry of abide's",
+			0},
+		.damage_all =
+			{"cd /sys/firmware/efi/efivars && f=$(echo BootOrder-*) && chattr -i $f && "
+			 "printf '\\007\\0\\0\\0\\001' >/tmp/x && cat /tmp/x >$f",
+				NULL, "BootOrder has 1 bytes", 7},
 	},
 	{
 		.name = "arm64-uboot",

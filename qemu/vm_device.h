@@ -45,6 +45,7 @@ struct vm_device {
 	/* The kernel of a group did not load. NULL: it says nothing. */
 	const char *not_loaded;
 
+	unsigned int tries_max; /* of a trial; 0: as many as one likes */
 	/* Of each group; the first one holds the kernel. Ends with class NULL. */
 	struct checker_slot slots[CHECKER_SLOTS_MAX + 1];
 	/* For replaying a recorded update; NULL: what decides is not on the disk. */

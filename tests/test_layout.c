@@ -18,6 +18,9 @@
 
 #define DISK   "[disk]\nsize = 256M\nuuid = 8f4f6a52-6d0b-4f6e-9a57-1b1f0c2d7e31\n"
 #define GRUB   "[grub]\nconfig = grub.cfg\n"
+#define SDBOOT "[systemd-boot]\nconfig = l.conf\na = a.conf\nb = /x/b.conf\nstart = s.efi\n"
+#define FILE_A "[file boot-a]\nclass = boot\ngroup = a\npath = /abide/boot-a.efi\nsize = 8M\n"
+#define FILE_B "[file boot-b]\nclass = boot\ngroup = b\npath = /abide/boot-b.efi\nsize = 8M\n"
 #define ESP    "[partition esp]\ntype = esp\nsize = 64M\n"
 #define SLOT_A "[partition rootfs-a]\ntype = slot\nclass = rootfs\ngroup = a\nsize = 32M\n"
 #define SLOT_B "[partition rootfs-b]\ntype = slot\nclass = rootfs\ngroup = b\nsize = 32M\n"
@@ -147,8 +150,26 @@ static const struct {
 	{"[partition x]\ngroup = c\n", "'c' is neither a nor b"},
 	{"[partition x]\nsize = rest\nsize = 1M\n", ":3: [partition x] size: is set twice"},
 	{"[partition this-name-is-longer-than-a-gpt-has-it]\ntype = data\n", "is not a name"},
-	{DISK ESP, "no bootloader: one section of [grub], [uboot] is needed"},
-	{"[grub]\nsite = x\n" DISK ESP, "[grub] needs 'config'"},
+	{DISK ESP,
+		"no bootloader: one section of [grub], [uboot], [systemd-boot], [efi] is needed"},
+	{DISK "[grub]\nsite = x\n" ESP, "[grub] needs 'config'"},
+	{DISK "[efi]\na = x\nb = y\n" ESP, "[efi] needs 'start'"},
+	{DISK "[systemd-boot]\nconfig = x\na = y\n" ESP, "[systemd-boot] needs 'b'"},
+	{DISK GRUB "[efi]\na = x\n", "[efi] a: a second bootloader"},
+	{DISK SDBOOT ESP FILE_A, "[file boot-a]: class 'boot' has no slot in group b"},
+	{DISK SDBOOT ESP FILE_A FILE_B "[file c]\nclass = boot\ngroup = b\npath = /c\nsize = 1M\n",
+		"[file c]: a second slot 'boot.b'"},
+	{DISK SDBOOT ESP FILE_A "[file c]\nclass = boot\ngroup = b\npath = /ABIDE/boot-a.EFI\n"
+				"size = 1M\n",
+		"[file c]: '/ABIDE/boot-a.EFI' is the path of 'boot-a', too"},
+	{DISK SDBOOT ESP FILE_A "[file c]\nclass = boot\ngroup = b\nsize = 1M\n",
+		"[file c]: 'path' and 'size' are needed"},
+	{DISK SDBOOT ESP "[file c]\npath = /c\nsize = 1M\n", "[file c]: 'class' and 'group'"},
+	{"[file c]\npath = c.efi\n", ":2: [file c] path: 'c.efi' is not a path on the ESP"},
+	{"[file c]\npath = /../c\n", "is not a path on the ESP"},
+	{"[file c]\npath = /a b\n", "is not a path on the ESP"},
+	{"[file c]\nsize = rest\n", "'rest' is not a size"},
+	{"[file c]\ntype = slot\n", ":2: [file c] type: there is no such key"},
 	{DISK GRUB "[uboot]\nscript = x\n" ESP, "[uboot] script: a second bootloader"},
 	{DISK "[uboot]\nscript = x\n", "[uboot] needs 'environment'"},
 	{DISK "[uboot]\nscript = x\nenvironment = y\nprogram = z\n", "need each other"},
@@ -199,6 +220,27 @@ static void test_layout__missing_file_is_usage(void **state)
 	assert_non_null(strstr(err.msg, "/nonexistent/layout.ini"));
 }
 
+static void test_layout__slots_that_are_files(void **state)
+{
+	CLEANUP(layout_free) struct layout *layout = NULL;
+	const struct layout_partition *slot;
+	struct err err = {0};
+
+	(void)state;
+	assert_int_equal(
+		read_text(DISK SDBOOT ESP FILE_A FILE_B SLOT_A SLOT_B DATA, &layout, &err), 0);
+	assert_int_equal(layout->loader, LAYOUT_SYSTEMD_BOOT);
+	assert_string_equal(layout->loader_conf, "/tmp/l.conf");
+	assert_string_equal(layout->group_file[GROUP_B], "/x/b.conf");
+	assert_string_equal(layout->start, "/tmp/s.efi");
+	assert_int_equal(layout->count, 4); /* partitions */
+	assert_int_equal(layout->file_count, 2);
+	slot = layout_slot(layout, "boot", GROUP_B);
+	assert_non_null(slot);
+	assert_string_equal(slot->path, "/abide/boot-b.efi");
+	assert_int_equal(slot->size, 8 * MIB);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -207,6 +249,7 @@ int main(void)
 		cmocka_unit_test(test_layout__says_by_how_many_bytes_it_is_too_small),
 		cmocka_unit_test(test_layout__derived_uuids_are_stable_and_differ),
 		cmocka_unit_test(test_layout__given_uuid_is_kept),
+		cmocka_unit_test(test_layout__slots_that_are_files),
 		cmocka_unit_test(test_layout__bad_input_is_named),
 		cmocka_unit_test(test_layout__missing_file_is_usage),
 	};

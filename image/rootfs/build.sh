@@ -8,10 +8,11 @@ set -eu
 
 usage() {
 	cat >&2 <<-END
-	usage: build.sh -d DEVICE -o IMAGE -v VERSION -a ABIDE -t TRUST.pem [-c CACHE] [-n TRIES] [-f FAULT]
-	                [-z LEVEL] [-i squashfs|ext4]
+	usage: build.sh -d DEVICE -o IMAGE -v VERSION -a ABIDE -t TRUST.pem [-b BOOT] [-c CACHE] [-n TRIES]
+	                [-f FAULT] [-z LEVEL] [-i squashfs|ext4]
 	  -d DEVICE what it runs on: what devices/DEVICE holds comes on top of tree
 	  -a ABIDE  with abide-carrier beside it; its processor is the device's
+	  -b BOOT   kernel and initramfs as one program of the firmware's go here, not into IMAGE
 	  -n TRIES  trial boots this release gives to the next one (default 3)
 	  -f FAULT  unhealthy: its service never answers     panic: the kernel panics before confirm
 	            hang: init stops before confirm          no-kernel, no-initrd: /boot/vmlinuz, /boot/initrd is missing
@@ -22,10 +23,10 @@ usage() {
 }
 
 here=$(cd "$(dirname "$0")" && pwd)
-device='' image='' version='' abide='' trust='' cache=build/cache tries=3 fault=none level=3 type=squashfs
-while getopts d:o:v:a:t:c:n:f:z:i: option; do
+device='' image='' boot='' version='' abide='' trust='' cache=build/cache tries=3 fault=none level=3 type=squashfs
+while getopts b:d:o:v:a:t:c:n:f:z:i: option; do
 	case $option in
-	d) device=$OPTARG ;; o) image=$OPTARG ;; v) version=$OPTARG ;; a) abide=$OPTARG ;; t) trust=$OPTARG ;;
+	b) boot=$OPTARG ;; d) device=$OPTARG ;; o) image=$OPTARG ;; v) version=$OPTARG ;; a) abide=$OPTARG ;; t) trust=$OPTARG ;;
 	c) cache=$OPTARG ;; n) tries=$OPTARG ;; f) fault=$OPTARG ;; z) level=$OPTARG ;; i) type=$OPTARG ;;
 	*) usage ;;
 	esac
@@ -111,8 +112,18 @@ sed -i "s/@TRIES@/$tries/" "$root/etc/abide/system.conf"
 echo "$version" >"$root/etc/version"
 echo "$fault" >"$root/etc/fault"
 
-[ "$fault" = no-kernel ] || install -m 644 "$kernel/vmlinuz" "$root/boot/vmlinuz"
-[ "$fault" = no-initrd ] || "$here/initrd.sh" "$kernel" "$busybox" "$root/boot/initrd" "$epoch"
+if [ -z "$boot" ]; then
+	[ "$fault" = no-kernel ] || install -m 644 "$kernel/vmlinuz" "$root/boot/vmlinuz"
+	[ "$fault" = no-initrd ] || "$here/initrd.sh" "$kernel" "$busybox" "$root/boot/initrd" "$epoch"
+elif [ "$fault" = no-kernel ]; then
+	mkdir -p "$(dirname "$boot")"
+	echo "release $version has no kernel" >"$boot"
+else
+	initrd=$work/initrd
+	"$here/initrd.sh" "$kernel" "$busybox" "$initrd" "$epoch"
+	[ "$fault" != no-initrd ] || initrd=''
+	"$here/uki.sh" "$kernel/vmlinuz" "$initrd" "$version" "$boot"
+fi
 
 mkdir -p "$(dirname "$image")"
 rm -f "$image.new"

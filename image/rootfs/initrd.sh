@@ -6,10 +6,10 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 kernel=$1 busybox=$2 out=$3 epoch=$4
 modules='virtio_pci virtio_blk virtio_net squashfs ext4 vfat nls_cp437 nls_ascii nls_utf8'
-# Its disk and its watchdog.
+# Its disk, its watchdog, its firmware.
 case ${kernel##*/} in
 kernel-arm64) modules="$modules sdhci_pci i6300esb" ;;
-*) modules="$modules softdog" ;;
+*) modules="$modules softdog efivarfs" ;;
 esac
 
 stage=$(mktemp -d)
