@@ -41,10 +41,10 @@ struct bootloader;
 
 struct bootloader_ops {
 	const char *name; /* as in `bootloader =` of the configuration */
-	uint32_t tries_max; /* of a trial; 0: BOOT_TRIES_MAX */
 	int (*read)(struct bootloader *bl, struct boot_state *ret, struct err *err);
 	int (*commit)(struct bootloader *bl, const struct boot_state *state, struct err *err);
 	void (*free)(struct bootloader *bl);
+	uint32_t tries_max; /* of a trial; 0: BOOT_TRIES_MAX */
 };
 
 struct bootloader {

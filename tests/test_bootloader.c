@@ -35,7 +35,18 @@ static void fake_free(struct bootloader *bl)
 	((struct fake *)bl)->freed++;
 }
 
-static const struct bootloader_ops FAKE = {"fake", fake_read, fake_commit, fake_free};
+static const struct bootloader_ops FAKE = {"fake", fake_read, fake_commit, fake_free, 0};
+
+static void test_tries__as_many_as_it_can_count(void **state)
+{
+	const struct bootloader_ops once = {.name = "once", .tries_max = 1};
+	const struct bootloader any = {.ops = &FAKE}, one = {.ops = &once};
+
+	(void)state;
+	assert_int_equal(bootloader_tries(&any, 9), 9);
+	assert_int_equal(bootloader_tries(&one, 9), 1);
+	assert_int_equal(bootloader_tries(&one, 1), 1);
+}
 
 static void test_read__forgets_an_old_note(void **state)
 {
@@ -97,6 +108,7 @@ static void test_bootable__good_or_with_tries(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_tries__as_many_as_it_can_count),
 		cmocka_unit_test(test_read__forgets_an_old_note),
 		cmocka_unit_test(test_close__takes_null_and_closes_once),
 		cmocka_unit_test(test_equal__sees_every_field),
