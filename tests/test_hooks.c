@@ -239,14 +239,19 @@ static void put_state(struct scratch *scratch, const struct backend *backend, st
 	put_text(scratch, "usr/state", text);
 }
 
-/* No row is forgotten: whoever adds a hook adds its backing. */
+/* No row is forgotten: whoever adds a hook adds its backing. But efi: a firmware counts to one, and
+ * says itself what it has booted, so its changes and its model are in test_efi.c. */
 static void test_table__has_every_hook(void **state)
 {
-	char known[256], ours[256];
+	static const char EFI[] = "efi, ";
+	char known[256], ours[256], *efi;
 	size_t used = 0;
 
 	(void)state;
 	hook_names(known, sizeof(known));
+	efi = strstr(known, EFI);
+	assert_non_null(efi);
+	memmove(efi, efi + strlen(EFI), strlen(efi + strlen(EFI)) + 1);
 	for (size_t i = 0; i < ARRAY_LEN(BACKENDS); i++)
 		used += (size_t)snprintf(
 			ours + used, sizeof(ours) - used, "%s%s", i ? ", " : "", BACKENDS[i].name);
