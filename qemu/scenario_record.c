@@ -150,13 +150,17 @@ static int find_milestones(
 
 /* ---- logs that are broken on purpose: the checker has to notice ---- */
 
+/* With all that was written for it since the seal: a name of systemd-boot's without its text starts
+ * nothing. */
 static void move_flip_before_seal(struct write_log *log, const struct milestones *at)
 {
-	const struct write_log_entry flip = log->entries[at->flip];
+	for (size_t from = at->seal + 1, to = at->begin + 1; from <= at->flip; from++, to++) {
+		const struct write_log_entry entry = log->entries[from];
 
-	for (size_t i = at->flip; i > at->begin + 1; i--)
-		log->entries[i] = log->entries[i - 1];
-	log->entries[at->begin + 1] = flip;
+		for (size_t i = from; i > to; i--)
+			log->entries[i] = log->entries[i - 1];
+		log->entries[to] = entry;
+	}
 }
 
 static void drop_flushes(struct write_log *log, size_t from, size_t to)
