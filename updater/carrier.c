@@ -221,7 +221,9 @@ static int next_answer(
 	return lie(err, "signs of life without end");
 }
 
-static int send_all(struct carrier *carrier, const void *buf, size_t len, struct err *err)
+/* *ret_gone: nobody reads it any more. */
+static int try_send(
+	struct carrier *carrier, const void *buf, size_t len, bool *ret_gone, struct err *err)
 {
 	const uint8_t *from = buf;
 
@@ -235,13 +237,22 @@ static int send_all(struct carrier *carrier, const void *buf, size_t len, struct
 			if (wait_for(carrier, carrier->child.requests, POLLOUT, err) < 0)
 				return -1;
 		} else if (errno != EINTR) {
-			/* It is gone. It may have said why: that is in the pipe, or will end it. */
-			uint32_t len_unused;
-
-			return next_answer(carrier, MESSAGE_ERROR, &len_unused, err);
+			*ret_gone = true;
+			return 0;
 		}
 	}
 	return 0;
+}
+
+static int send_all(struct carrier *carrier, const void *buf, size_t len, struct err *err)
+{
+	uint32_t len_unused;
+	bool gone = false;
+
+	if (try_send(carrier, buf, len, &gone, err) < 0)
+		return -1;
+	/* It may have said why: that is in the pipe, or will end it. */
+	return gone ? next_answer(carrier, MESSAGE_ERROR, &len_unused, err) : 0;
 }
 
 static int ask(struct carrier *carrier, enum message_type type, const void *payload, size_t len,
@@ -435,6 +446,16 @@ int carrier_want(struct carrier *carrier, const char *class, const struct index 
 	return send_all(carrier, bitmap, bitmap_len, err);
 }
 
+/* A child that is gone needs no room; what it sent before, its error at last, is still to be read. */
+static int tell_taken(struct carrier *carrier, struct err *err)
+{
+	uint8_t head[MESSAGE_HEAD_LEN] = {0};
+	bool gone = false;
+
+	le32_put(head, MESSAGE_TAKEN);
+	return try_send(carrier, head, sizeof(head), &gone, err);
+}
+
 int carrier_chunk(
 	struct carrier *carrier, uint32_t number, uint8_t *buf, size_t len, struct err *err)
 {
@@ -451,7 +472,7 @@ int carrier_chunk(
 		return lie(err, "a chunk of another length than the index says");
 	if (!ring_take(&carrier->child.ring, le32_get(got + 4), (uint32_t)len, buf, &next))
 		return lie(err, "a chunk where none can be");
-	return next ? ask(carrier, MESSAGE_TAKEN, NULL, 0, err) : 0;
+	return next ? tell_taken(carrier, err) : 0;
 }
 
 int carrier_end(struct carrier *carrier, struct carrier_stats *ret, struct err *err)
