@@ -523,6 +523,18 @@ static void test_source_http__several_ranges_in_one_request(void **state)
 	assert_int_equal(f.fallbacks, 0);
 }
 
+/* It could answer ranges, but sends the whole file: nothing of it is asked for again. */
+static void test_source_http__the_whole_file_instead_of_a_range(void **state)
+{
+	uint64_t fetched = 0;
+
+	(void)state;
+	if (fetch_stripes("good", &fetched) < 0)
+		fail_msg("%s", f.err.msg);
+	assert_true(fetched <= FILE_LEN);
+	assert_int_equal(f.notes + f.fallbacks, 0);
+}
+
 static void test_source_http__parts_that_are_cut_off_go_on(void **state)
 {
 	uint64_t fetched = 0;
@@ -631,6 +643,7 @@ int main(void)
 		TEST(test_source_http__ranges_that_are_expected),
 		TEST(test_source_http__lies_about_ranges),
 		TEST(test_source_http__several_ranges_in_one_request),
+		TEST(test_source_http__the_whole_file_instead_of_a_range),
 		TEST(test_source_http__parts_that_are_cut_off_go_on),
 		TEST(test_source_http__other_parts_than_asked_for),
 		TEST(test_source_http__lies_about_parts),

@@ -402,6 +402,14 @@ bool http_fetch_has_room(const struct http_fetch *fetch)
 	return left < ON_ITS_WAY;
 }
 
+uint64_t http_fetch_end(const struct http_fetch *fetch)
+{
+	size_t last = (fetch->first + fetch->used + LANES - 1) % LANES;
+	const struct http_lane *lane = &fetch->lanes[last];
+
+	return fetch->used ? http_lane_end(lane, &fetch->file, lane->count - 1) : 0;
+}
+
 int http_fetch_ask(
 	struct http_fetch *fetch, const struct source_range *ranges, size_t count, struct err *err)
 {

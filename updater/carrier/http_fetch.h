@@ -46,6 +46,9 @@ bool http_fetch_has_room(const struct http_fetch *fetch);
  * instead. */
 int http_fetch_ask(
 	struct http_fetch *fetch, const struct source_range *ranges, size_t count, struct err *err);
+/* Where the last of what was asked for ends; 0: nothing was. Further on than asked, where the server sends
+ * the whole file instead. */
+uint64_t http_fetch_end(const struct http_fetch *fetch);
 /* One turn: what can be done at once, or a short wait. */
 int http_fetch_pump(struct http_fetch *fetch, struct err *err);
 

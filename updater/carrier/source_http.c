@@ -58,7 +58,8 @@ static size_t gather(struct source_http *http, struct source_range ranges[static
 	const struct http_file *file = http_fetch_file(http->fetch);
 	size_t max = http_fetch_ranges_max(http->fetch);
 	uint64_t gap = max > 1 ? GAP_PARTS : GAP_ONE;
-	uint64_t from = http->planned;
+	uint64_t end = http_fetch_end(http->fetch);
+	uint64_t from = end > http->planned ? end : http->planned;
 	size_t count = 0;
 
 	while (count < max && http->wants.next(http->wants.arg, from, gap, &ranges[count])) {
