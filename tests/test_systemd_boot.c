@@ -318,7 +318,8 @@ static bool boots(const struct names *names, enum group *ret)
 			first = entry;
 		found = true;
 	}
-	*ret = first.group;
+	if (found)
+		*ret = first.group;
 	return found;
 }
 
