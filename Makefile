@@ -249,22 +249,22 @@ test-all:
 #: test-unit    the units (tests/test_*.c)
 test-unit:
 	@$(call build,tests) \
-	$(RUN) -t 300 unit $(TESTS)
+	$(RUN) -t 900 unit $(TESTS)
 
 #: test-asan    the units under the address and undefined behaviour sanitizers
 test-asan:
 	@$(call build,$(ASAN) tests) \
-	$(ASAN_ENV) $(RUN) -t 600 asan $(TESTS:$(B)/%=build-asan/%)
+	$(ASAN_ENV) $(RUN) -t 1200 asan $(TESTS:$(B)/%=build-asan/%)
 
 #: test-cli     the command-line tests (tests/cli/*.sh)
 test-cli:
 	@$(call build,all tools) \
-	ABIDE_BUILD=$(CURDIR)/build $(RUN) -t 300 cli $(CLI_TESTS)
+	ABIDE_BUILD=$(CURDIR)/build $(RUN) -t 600 cli $(CLI_TESTS)
 
 #: test-cli-asan  the same with the programs of the sanitizer build
 test-cli-asan:
 	@$(call build,$(ASAN) all tools) \
-	$(ASAN_ENV) ABIDE_BUILD=$(CURDIR)/build-asan $(RUN) -t 600 cli-asan $(CLI_TESTS)
+	$(ASAN_ENV) ABIDE_BUILD=$(CURDIR)/build-asan $(RUN) -t 900 cli-asan $(CLI_TESTS)
 
 #: test-fuzz-replay  the fuzzers' corpus, once through each target
 test-fuzz-replay:
