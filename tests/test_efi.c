@@ -828,7 +828,7 @@ static void test_commit__immutable_variables(void **state)
 
 static void test_model__is_that_of_every_boot_side_while_a_group_is_good(void **state)
 {
-	static const struct boot_group KINDS[] = {GOOD, BAD, TRIAL, NONE};
+	const struct boot_group KINDS[] = {GOOD, BAD, TRIAL, NONE};
 	unsigned int compared = 0;
 
 	(void)state;

@@ -137,6 +137,7 @@ static void test_uboot_disk__scripts_are_compiled_into_the_boot_partition(void *
 {
 	CLEANUP(bytes_finish) struct bytes disk = make(*state, DISK UBOOT BOOT, CARD);
 
+	assert_true(disk.len > 0);
 	assert_script(*state, "boot.scr", SCRIPT);
 	assert_script(*state, "abide-site.scr", "abide_store=raw\n");
 }
