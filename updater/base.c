@@ -70,9 +70,11 @@ static int get_chunk(void *arg, uint32_t i, const uint8_t **ret, struct err *err
 	return 0;
 }
 
+/* Also makes room for the longest chunk and what is read around it. */
 static int find_offsets(struct base *base, struct err *err)
 {
 	uint32_t count = index_count(base->index);
+	uint32_t longest = 0;
 	uint64_t offset = 0;
 	void *p = NULL;
 
@@ -83,7 +85,12 @@ static int find_offsets(struct base *base, struct err *err)
 		if (i % STRIDE == 0)
 			base->offsets[i / STRIDE] = offset;
 		offset += index_length(base->index, i);
+		if (index_length(base->index, i) > longest)
+			longest = index_length(base->index, i);
 	}
+	if (mem_alloc_aligned(round_up(longest, MEM_BLOCK) + 2 * (size_t)MEM_BLOCK, &p, err) < 0)
+		return -1;
+	base->buf = p;
 	return 0;
 }
 
@@ -97,9 +104,6 @@ int base_open(struct blockdev *slot, struct index **index, struct base **ret, st
 	base = p;
 	base->slot = slot;
 	base->index = steal_ptr(index);
-	if (mem_alloc_aligned(INDEX_CHUNK_MAX + 2 * MEM_BLOCK, &p, err) < 0)
-		return -1;
-	base->buf = p;
 	if (find_offsets(base, err) < 0 || hasher_new(&base->hasher, err) < 0)
 		return -1;
 	base->carrier = (struct carrier_base){
