@@ -9,7 +9,7 @@
 #include "updater/mem.h"
 #include "updater/worker.h"
 
-#define WRITE_SIZE  (1u << 20)
+#define WRITE_SIZE  (512u << 10)
 #define ZERO_MIN    (64u << 10) /* below, a write that is under way anyway is cheaper */
 #define WINDOW_SIZE (WRITE_SIZE + INDEX_CHUNK_MAX + MEM_BLOCK)
 #define BOUNCE_SIZE (INDEX_CHUNK_MAX + 2 * MEM_BLOCK)
