@@ -87,7 +87,8 @@ LC_ALL=C sed 's/"version": "2\.0\.0"/"version": "9.0.0"/' "$out/www/release-2.ab
 
 kernel=$("$rootfs/kernel.sh" "$cache" "$arch")
 install -m 644 "$kernel/vmlinuz" "$out/vmlinuz"
-"$rootfs/initrd.sh" "$kernel" "$("$rootfs/busybox.sh" "$cache" "$arch")" "$out/probe.cpio" "$SOURCE_DATE_EPOCH"
+busybox=$("$rootfs/program.sh" "$cache" "$arch" busybox-static bin/busybox)
+"$rootfs/initrd.sh" "$kernel" "$busybox" "$out/probe.cpio" "$SOURCE_DATE_EPOCH"
 case $device in
 arm64-uboot) install -m 644 "$("$here/uboot/build.sh" "$cache")" "$out/u-boot.bin" ;;
 arm64-uboot-stock) install -m 644 /usr/lib/u-boot/qemu_arm64/u-boot.bin "$out/u-boot.bin" ;;

@@ -15,7 +15,7 @@ packages() {
 		"grub-common grub-emu qemu-system-arm u-boot-qemu u-boot-tools libubootenv-tool rauc dbus-daemon" ;;
 	lint) echo "clang clang-format clang-tidy cppcheck shellcheck libcmocka-dev" ;;
 	valgrind) echo "valgrind libc6-dbg" ;;
-	qemu) echo "qemu-system-x86 ovmf mtools fdisk e2fsprogs squashfs-tools busybox-static kmod cpio" \
+	qemu) echo "qemu-system-x86 ovmf mtools dosfstools fdisk e2fsprogs squashfs-tools busybox-static kmod cpio" \
 		"grub-efi-amd64-bin grub-common systemd-boot-efi clang lld binutils xz-utils zstd file nginx-light openssl curl" ;;
 	arm) echo "gcc-aarch64-linux-gnu dpkg-dev tar qemu-system-arm u-boot-qemu u-boot-tools bison flex" \
 		"bc libssl-dev device-tree-compiler" ;;

@@ -52,7 +52,7 @@ AArch64) arch=arm64 triplet=aarch64-linux-gnu ;;
 	;;
 esac
 kernel=$("$here/kernel.sh" "$cache" "$arch")
-busybox=$("$here/busybox.sh" "$cache" "$arch")
+busybox=$("$here/program.sh" "$cache" "$arch" busybox-static bin/busybox)
 # Where the libraries of that processor are: here, or what it was cross-built with.
 sysroot=''
 [ "$arch" = "$(dpkg --print-architecture)" ] || sysroot=$cache/$triplet
@@ -106,6 +106,12 @@ command -v "$strip" >/dev/null || strip='strip'
 install -m 755 -s --strip-program="$strip" "$abide" "$root/usr/bin/abide"
 install -D -m 755 -s --strip-program="$strip" "$carrier" "$root/usr/libexec/abide/abide-carrier"
 install_libraries "$root/usr/bin/abide" "$root/usr/libexec/abide/abide-carrier"
+# A power cut may leave a FAT that Linux makes read-only: init has it checked first.
+if grep -q ' vfat ' "$root/etc/fstab"; then
+	fsck=$("$here/program.sh" "$cache" "$arch" dosfstools sbin/fsck.fat)
+	install -m 755 -s --strip-program="$strip" "$fsck" "$root/usr/bin/fsck.fat"
+	install_libraries "$root/usr/bin/fsck.fat"
+fi
 install -m 755 "$here/../../updater/init/abide-confirm" "$root/usr/lib/abide/abide-confirm"
 install -m 644 "$trust" "$root/etc/abide/trust.pem"
 sed -i "s/@TRIES@/$tries/" "$root/etc/abide/system.conf"
