@@ -57,7 +57,9 @@ BUILD_TIME := $(or $(SOURCE_DATE_EPOCH),$(shell git -c safe.directory='*' log -1
 	2>/dev/null),0)
 
 # Floors 0-3 and the carrier are the library; main and cmd_* are the program (updater/README.md).
-CARRIER_SRC := updater/carrier/abide-carrier.c
+# One for files, one for URLs: only that needs an HTTP library.
+CARRIERS := abide-carrier abide-carrier-http
+CARRIER_SRC := $(CARRIERS:%=updater/carrier/%.c)
 START_SRC := bootloader-hooks/efi/start.c
 PROGRAM_SRC := updater/abide.c $(wildcard updater/cmd_*.c updater/ui*.c)
 LIBRARY_SRC := $(filter-out $(PROGRAM_SRC) $(CARRIER_SRC),$(wildcard updater/*.c updater/carrier/*.c)) \
@@ -95,9 +97,9 @@ BENCH_TOOLS := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,\
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 
 .PHONY: all help clean FORCE
-#: all          build/abide, build/abide-carrier and build/abide-image (the default); with
+#: all          build/abide with its carriers and build/abide-image (the default); with
 #:              CROSS=aarch64-linux-gnu the same for arm64, in build-aarch64-linux-gnu
-all: $(B)/abide $(B)/abide-carrier $(B)/abide-image
+all: $(B)/abide $(CARRIERS:%=$(B)/%) $(B)/abide-image
 
 .PHONY: abide-start.efi
 #: abide-start.efi  build/abide-start.efi, for the ESP of devices with systemd-boot or without a
@@ -146,11 +148,16 @@ $(B)/libtest.a: $(call objects,$(TEST_SUPPORT_SRC))
 $(B)/abide: $(call objects,$(PROGRAM_SRC)) $(B)/libabide.a
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(DEVICE_LIBS) -o $@
 
-$(B)/abide-carrier: $(call objects,$(CARRIER_SRC)) $(B)/libabide.a
-	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(DEVICE_LIBS) -o $@
+# Of libarchive they take a tar header's part, where there is an archive to take it from: the shared
+# library brings fifteen others (updater/carrier/README.md). ARCHIVE=-larchive links that.
+ARCHIVE = $(eval ARCHIVE := $(if $(findstring /,$(shell $(CC) -print-file-name=libarchive.a)),\
+	-l:libarchive.a,-larchive))$(ARCHIVE)
+CARRIER_LIBS = $(DEVICE_LIBS:-larchive=$(ARCHIVE))
+$(CARRIERS:%=$(B)/%): $(B)/%: $(B)/obj/updater/carrier/%.o $(B)/libabide.a
+	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(CARRIER_LIBS) -o $@
 
-# It is looked for beside the program that starts it.
-$(B)/tests/abide-carrier: $(B)/abide-carrier
+# They are looked for beside the program that starts them.
+$(CARRIERS:%=$(B)/tests/%): $(B)/tests/%: $(B)/%
 	@mkdir -p $(@D)
 	ln -f $< $@
 
@@ -167,7 +174,7 @@ $(B)/abide-start.efi: $(START_SRC)
 		$(B)/obj/$(<:.c=.obj)
 
 $(B)/tests/test_%: $(B)/obj/tests/test_%.o $(B)/libtest.a $(B)/libimage.a $(B)/libabide.a \
-		| $(B)/tests/abide-carrier
+		| $(CARRIERS:%=$(B)/tests/%)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(TEST_LIBS) -o $@
 
@@ -407,7 +414,7 @@ install: all
 		$(LIBDIR)/sysusers.d $(LIBDIR)/abide/health.d $(CONFDIR)/abide $(CONFDIR)/init.d \
 		$(LIBEXECDIR)
 	$(INSTALL) $(STRIP) -m 755 $(B)/abide $(B)/abide-image $(BINDIR)
-	$(INSTALL) $(STRIP) -m 755 $(B)/abide-carrier $(LIBEXECDIR)
+	$(INSTALL) $(STRIP) -m 755 $(CARRIERS:%=$(B)/%) $(LIBEXECDIR)
 	$(INSTALL) -m 644 $(wildcard updater/*.1 image/*.1) $(SHAREDIR)/man/man1
 	$(INSTALL) -m 644 $(wildcard updater/*.5) $(SHAREDIR)/man/man5
 	$(INSTALL) -m 644 $(COMPLETIONS) $(SHAREDIR)/bash-completion/completions

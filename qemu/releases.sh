@@ -31,7 +31,7 @@ keys() {
 }
 
 image() { # NAME VERSION FAULT [LEVEL]
-	newer "$out/images/$1" "$abide" "$abide-carrier" "$rootfs" "$here/../updater/init" "$out/pki/root.pem" ||
+	newer "$out/images/$1" "$abide" "$abide-carrier" "$abide-carrier-http" "$rootfs" "$here/../updater/init" "$out/pki/root.pem" ||
 		"$rootfs/build.sh" -d "$device" -o "$out/images/$1" -v "$2" -a "$abide" -t "$out/pki/root.pem" \
 			-c "$cache" -f "$3" -z "${4:-3}" -i "$type" ${boot:+-b "$out/images/$1.efi"}
 }

@@ -637,7 +637,7 @@ static int in_the_middle(int in, int out, struct ring_room *room, void *arg)
 	if (fork() == 0) {
 		(void)close(down[1]);
 		(void)close(up[0]);
-		(void)serve(down[0], up[1], source, room, &err);
+		(void)serve(down[0], up[1], source, NULL, room, &err);
 		_exit(0);
 	}
 	(void)close(down[0]);

@@ -1,8 +1,9 @@
 /*
  * carrier - the installer's end of the pipe to the process that touches untrusted bytes.
  *
- * carrier_open() starts a child, the program `abide-carrier`, that gives up every right (its own user, no new privileges, limits,
- * a seccomp filter) and then fetches, unpacks and decompresses. Whatever comes back is only bytes:
+ * carrier_open() starts a child, the program `abide-carrier` or `abide-carrier-http`, that gives up
+ * every right (its own user, no new privileges, limits, a seccomp filter) and then fetches, unpacks
+ * and decompresses. Whatever comes back is only bytes:
  * lengths are bounded here, contents are for the caller to authenticate.
  *
  *	carrier_open -> carrier_manifest -> carrier_index (each image, in order) -> (carrier_stores)

@@ -2,7 +2,6 @@
 
 #include <openssl/evp.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "updater/mem.h"
 
@@ -79,24 +78,4 @@ int digest_once(const void *data, size_t len, struct digest *ret, struct err *er
 	if (hasher_new(&hasher, err) < 0)
 		return -1;
 	return digest_of(hasher, data, len, ret, err);
-}
-
-bool digest_equal(const struct digest *a, const struct digest *b)
-{
-	return memcmp(a->b, b->b, DIGEST_LEN) == 0;
-}
-
-bool digest_is_zero(const struct digest *d)
-{
-	return mem_is_zero(d->b, DIGEST_LEN);
-}
-
-void digest_to_hex(const struct digest *d, char ret[static DIGEST_HEX_LEN + 1])
-{
-	hex_encode(d->b, DIGEST_LEN, ret);
-}
-
-bool digest_from_hex(const char *hex, struct digest *ret)
-{
-	return hex_decode(hex, ret->b, DIGEST_LEN);
 }

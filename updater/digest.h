@@ -1,6 +1,8 @@
 /*
  * digest - SHA-256, in one piece or in many (wraps OpenSSL's EVP).
  *
+ * Whoever only compares and prints them (digest_value.c) is not linked with OpenSSL.
+ *
  * A `struct hasher` is made once per operation and reused: digest_of() on it costs no allocation.
  *
  *	hasher_new -> { hasher_reset -> hasher_update* -> hasher_final }* -> hasher_free

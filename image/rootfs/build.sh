@@ -11,7 +11,7 @@ usage() {
 	usage: build.sh -d DEVICE -o IMAGE -v VERSION -a ABIDE -t TRUST.pem [-b BOOT] [-c CACHE] [-n TRIES]
 	                [-f FAULT] [-z LEVEL] [-i squashfs|ext4]
 	  -d DEVICE what it runs on: what devices/DEVICE holds comes on top of tree
-	  -a ABIDE  with abide-carrier beside it; its processor is the device's
+	  -a ABIDE  with its carriers beside it; its processor is the device's
 	  -b BOOT   kernel and initramfs as one program of the firmware's go here, not into IMAGE
 	  -n TRIES  trial boots this release gives to the next one (default 3)
 	  -f FAULT  unhealthy: its service never answers     panic: the kernel panics before confirm
@@ -100,12 +100,14 @@ install_libraries() {
 	done
 }
 
-carrier=$(dirname "$abide")/abide-carrier
 strip=$triplet-strip
 command -v "$strip" >/dev/null || strip='strip'
 install -m 755 -s --strip-program="$strip" "$abide" "$root/usr/bin/abide"
-install -D -m 755 -s --strip-program="$strip" "$carrier" "$root/usr/libexec/abide/abide-carrier"
-install_libraries "$root/usr/bin/abide" "$root/usr/libexec/abide/abide-carrier"
+mkdir -p "$root/usr/libexec/abide"
+for carrier in abide-carrier abide-carrier-http; do
+	install -m 755 -s --strip-program="$strip" "$(dirname "$abide")/$carrier" "$root/usr/libexec/abide"
+done
+install_libraries "$root/usr/bin/abide" "$root/usr/libexec/abide/"*
 # A power cut may leave a FAT that Linux makes read-only: init has it checked first.
 if grep -q ' vfat ' "$root/etc/fstab"; then
 	fsck=$("$here/program.sh" "$cache" "$arch" dosfstools sbin/fsck.fat)

@@ -21,6 +21,7 @@ make_scratch
 start_results
 program "abide" "$build/abide"
 program "abide-carrier" "$build/abide-carrier"
+program "abide-carrier-http" "$build/abide-carrier-http"
 for peer in rauc swupdate; do
 	if command -v $peer >/dev/null; then program $peer "$(command -v $peer)"; fi
 done

@@ -57,7 +57,7 @@ else
 fi
 ok "make CROSS=$cross install" make -s -C "$top" CROSS=$cross -o all DESTDIR="$work/root" install
 libraries=$top/build/cache/$cross/usr/lib
-for program in bin/abide bin/abide-image libexec/abide/abide-carrier; do
+for program in bin/abide bin/abide-image libexec/abide/abide-carrier libexec/abide/abide-carrier-http; do
 	readelf -h -d "$work/root/usr/$program" >"$work/out" 2>&1 || true
 	ok "$program is for that machine" grep -q 'Machine: *AArch64' "$work/out"
 	ok "$program has no symbols" sh -c "! readelf -S '$work/root/usr/$program' | grep -q symtab"

@@ -33,10 +33,29 @@ ok "make install PREFIX=/usr" make -s -C "$top" B="$build" -o all STRIP="$strip"
 for file in bin/abide bin/abide-image share/man/man1/abide.1 share/man/man1/abide-image.1 \
 	share/man/man5/abide-system.conf.5 share/bash-completion/completions/abide \
 	share/bash-completion/completions/abide-image lib/sysusers.d/abide.conf \
-	lib/systemd/system/abide-confirm.service libexec/abide/abide-carrier share/abide/grub/grub.cfg \
+	lib/systemd/system/abide-confirm.service share/abide/grub/grub.cfg \
 	share/abide/layout-x86_64-grub.ini; do
 	ok "/usr/$file" test -s "$dest/usr/$file"
 done
+for file in abide-carrier abide-carrier-http; do
+	ok "/usr/libexec/abide/$file can be run" test -x "$dest/usr/libexec/abide/$file"
+done
+
+# What parses untrusted bytes is in the carriers only, and HTTP in the one for URLs.
+brings_none() { # program library...
+	program=$dest/usr/$1
+	shift
+	readelf -d "$program" >"$dest/needed"
+	for library; do
+		! grep -q "NEEDED.*\[$library\.so" "$dest/needed" || {
+			echo "# it brings $library"
+			return 1
+		}
+	done
+}
+ok "abide brings no HTTP, tar or zstd" brings_none bin/abide libcurl libarchive libzstd
+ok "abide-carrier brings neither HTTP nor OpenSSL" \
+	brings_none libexec/abide/abide-carrier libcurl libssl libcrypto
 ok "/etc/init.d/abide-confirm can be run" test -x "$dest/etc/init.d/abide-confirm"
 ok "/etc/abide has an example" test -s "$dest/etc/abide/system.conf.example"
 ok "/etc/abide has no system.conf: that is the device's" test ! -e "$dest/etc/abide/system.conf"

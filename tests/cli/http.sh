@@ -181,4 +181,12 @@ said "  it says why" 'range'
 check "  a boots" [ "$(variable ORDER)" = A ]
 expect 0 "  the next install goes on" abide install "$url/2.abide"
 expect 0 "  and is right" abide verify b
+
+# ---- a device that takes no URLs ----
+mkdir "$work/files-only"
+cp "$ABIDE" "$(dirname "$ABIDE")/abide-carrier" "$work/files-only"
+expect 1 "without the carrier for URLs" \
+	"$work/files-only/abide" -c "$work/system.conf" info "$url/2.abide"
+said "  it says what is missing" "there is no 'abide-carrier-http' beside '.*files-only'"
+expect 0 "  a file needs none" "$work/files-only/abide" -c "$work/system.conf" info "$work/www/2.abide"
 finish

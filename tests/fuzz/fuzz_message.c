@@ -40,14 +40,10 @@ static void serve_installer(const uint8_t *data, size_t size)
 	len = le16_get(data);
 	if (len > size - 2)
 		return;
-	/* A URL would leave this machine: the fourth number of OPEN says which it is. */
-	if (len > MESSAGE_HEAD_LEN + 16 && le32_get(data + 2) == MESSAGE_OPEN &&
-		le32_get(data + 2 + MESSAGE_HEAD_LEN + 12) != 0)
-		return;
 	requests = file_of(data + 2, len);
 	source = file_of(data + 2 + len, size - 2 - len);
 	answers = file_of(data, 0);
-	(void)serve(requests, answers, source, &room, &err);
+	(void)serve(requests, answers, source, NULL, &room, &err);
 }
 
 static void check_error(const uint8_t *payload, size_t len)

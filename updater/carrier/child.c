@@ -1,5 +1,6 @@
 #include "updater/carrier/child.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,34 +21,36 @@ static bool parse_id(const char *text, unsigned int *ret)
 	return true;
 }
 
-static int parse_args(int argc, char **argv, struct sandbox *ret, struct err *err)
+static int parse_args(char **argv, struct sandbox *ret, struct err *err)
 {
 	unsigned int parent = 0;
 
-	if (argc != CHILD_ARGS || !parse_id(argv[4], &parent))
+	if (!parse_id(argv[3], &parent))
 		return err_set(err, FAIL_USAGE, "carrier: not for people to start");
-	ret->network = strcmp(argv[1], "url") == 0;
 	ret->parent = (pid_t)parent;
-	ret->change_user = strcmp(argv[2], "-") != 0;
-	if (ret->change_user && (!parse_id(argv[2], &ret->uid) || !parse_id(argv[3], &ret->gid)))
+	ret->change_user = strcmp(argv[1], "-") != 0;
+	if (ret->change_user && (!parse_id(argv[1], &ret->uid) || !parse_id(argv[2], &ret->gid)))
 		return err_set(err, FAIL_USAGE, "carrier: no such user");
 	return 0;
 }
 
-int child_main(int argc, char **argv)
+int child_main(int argc, char **argv, const struct source_fetcher *fetcher)
 {
-	struct sandbox sandbox = {0};
+	struct sandbox sandbox = {.network = fetcher != NULL};
 	struct ring_room room = {0};
 	struct err err = {0};
 	int source = CHILD_SOURCE_FD;
 
-	if (parse_args(argc, argv, &sandbox, &err) == 0 &&
-		ring_map(CHILD_RING_FD, &room, &err) == 0 && sandbox_drop(&sandbox, &err) == 0) {
+	if (argc != CHILD_ARGS) {
+		(void)fprintf(stderr, "%s: started by abide, not by people\n", argv[0]);
+		return 2;
+	}
+	if (parse_args(argv, &sandbox, &err) == 0 && ring_map(CHILD_RING_FD, &room, &err) == 0 &&
+		sandbox_drop(&sandbox, &err) == 0) {
 		/* Without rights already; but files can still be opened, for the last time. */
 		container_prepare();
-		if ((!sandbox.network || source_http_prepare(&err) == 0) &&
-			sandbox_close(&sandbox, &err) == 0)
-			return serve(STDIN_FILENO, STDOUT_FILENO, source, &room, &err) < 0;
+		if ((!fetcher || fetcher->prepare(&err) == 0) && sandbox_close(&sandbox, &err) == 0)
+			return serve(STDIN_FILENO, STDOUT_FILENO, source, fetcher, &room, &err) < 0;
 	}
 	serve_error(STDOUT_FILENO, &err);
 	return 1;

@@ -58,6 +58,18 @@ static void on_alive(void *arg)
 
 /* ---- the answers, in the order of message.h ---- */
 
+static int open_source(
+	struct session *session, const struct source_options *options, struct err *err)
+{
+	const struct message_open *open = &session->open;
+
+	if (open->url && !session->fetcher)
+		return err_set(err, FAIL_UNTRUSTED, "OPEN with a URL for a carrier of files");
+	if (open->url)
+		return session->fetcher->open(open->name, options, &session->source, err);
+	return source_file_new(session->source_fd, open->name, options, &session->source, err);
+}
+
 static int answer_open(struct session *session, const struct message *message, struct err *err)
 {
 	CLEANUP(cleanup_free) void *payload = NULL;
@@ -78,13 +90,8 @@ static int answer_open(struct session *session, const struct message *message, s
 		.alive = on_alive,
 		.arg = session,
 	};
-	if (session->open.url) {
-		if (source_http_new(session->open.name, &options, &session->source, err) < 0)
-			return -1;
-	} else if (source_file_new(session->source_fd, session->open.name, &options,
-			   &session->source, err) < 0) {
+	if (open_source(session, &options, err) < 0)
 		return -1;
-	}
 	return container_new(session->source, &session->container, err);
 }
 
@@ -344,9 +351,10 @@ void serve_error(int out_fd, const struct err *err)
 	message_writer_finish(&writer);
 }
 
-int serve(int in_fd, int out_fd, int source_fd, struct ring_room *ring, struct err *err)
+int serve(int in_fd, int out_fd, int source_fd, const struct source_fetcher *fetcher,
+	struct ring_room *ring, struct err *err)
 {
-	struct session session = {.source_fd = source_fd, .ring = ring};
+	struct session session = {.source_fd = source_fd, .fetcher = fetcher, .ring = ring};
 	int status = -1;
 
 	if (message_reader_init(&session.reader, in_fd, MESSAGE_FROM_INSTALLER, err) == 0 &&

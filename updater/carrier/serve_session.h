@@ -41,6 +41,7 @@ struct session {
 	struct message_reader reader;
 	struct message_writer writer;
 	int source_fd;
+	const struct source_fetcher *fetcher; /* or NULL */
 	struct ring_room *ring;
 	struct message_open open;
 	struct source *source;

@@ -81,6 +81,17 @@ int source_http_new(const char *url, const struct source_options *options, struc
 	struct err *err);
 /* Before a sandbox closes: has the HTTP library load what it would want to open later. */
 int source_http_prepare(struct err *err);
+
+/* What fetches from URLs, for who may or may not have it: only who names SOURCE_HTTP is linked with
+ * an HTTP library. */
+struct source_fetcher {
+	int (*prepare)(struct err *err);
+	int (*open)(const char *url, const struct source_options *options, struct source **ret,
+		struct err *err);
+};
+
+extern const struct source_fetcher SOURCE_HTTP;
+
 bool source_is_url(const char *name);
 /* "http://user:password@host/x" -> "http://host/x", printable; for anything that may be shown. */
 void source_url_display(const char *url, char *ret, size_t cap);

@@ -259,3 +259,8 @@ int source_http_new(
 	*ret = &http->base;
 	return 0;
 }
+
+const struct source_fetcher SOURCE_HTTP = {
+	.prepare = source_http_prepare,
+	.open = source_http_new,
+};

@@ -129,18 +129,22 @@ static void become_impostor(const struct spawn *spawn, const struct pipes *pipes
 	_exit(spawn->impostor(3, 4, &room, spawn->impostor_arg));
 }
 
+static const char *program_name(const struct spawn *spawn)
+{
+	return spawn->source < 0 ? CHILD_HTTP_NAME : CHILD_FILE_NAME;
+}
+
 static int start(const struct spawn *spawn, const struct sandbox *sandbox,
 	const struct pipes *pipes, pid_t *ret, struct err *err)
 {
-	char name[] = CHILD_NAME;
-	char kind[8];
+	char name[32];
 	char uid[16] = "-";
 	char gid[16] = "-";
 	char parent[16];
-	char *argv[] = {name, kind, uid, gid, parent, NULL};
+	char *argv[] = {name, uid, gid, parent, NULL};
 	pid_t pid;
 
-	(void)snprintf(kind, sizeof(kind), "%s", spawn->source < 0 ? "url" : "file");
+	(void)snprintf(name, sizeof(name), "%s", program_name(spawn));
 	(void)snprintf(parent, sizeof(parent), "%ld", (long)getpid());
 	if (sandbox->change_user) {
 		(void)snprintf(uid, sizeof(uid), "%u", (unsigned int)sandbox->uid);
@@ -160,10 +164,10 @@ static int start(const struct spawn *spawn, const struct sandbox *sandbox,
 /* The carrier's program lies beside this one, or where `make install` puts it relative to it: no
  * search path, no environment, nothing that somebody else could set. Opened with the installer's
  * rights: the program may be one that others cannot read. */
-static int open_program(int *ret, struct err *err)
+static int open_program(const char *name, int *ret, struct err *err)
 {
-	static const char *const PLACES[] = {CHILD_NAME, "../libexec/abide/" CHILD_NAME};
-	char self[PATH_MAX], path[PATH_MAX];
+	static const char *const PLACES[] = {"", "../libexec/abide/"};
+	char self[PATH_MAX], path[PATH_MAX], relative[64];
 	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
 	if (len < 0)
@@ -171,14 +175,15 @@ static int open_program(int *ret, struct err *err)
 	self[len] = '\0';
 	*strrchr(self, '/') = '\0'; /* it is an absolute path */
 	for (size_t i = 0; i < ARRAY_LEN(PLACES); i++) {
-		if (fs_join(self, PLACES[i], path, sizeof(path), err) < 0)
+		(void)snprintf(relative, sizeof(relative), "%s%s", PLACES[i], name);
+		if (fs_join(self, relative, path, sizeof(path), err) < 0)
 			return -1;
 		if (fs_open(path, O_RDONLY, 0, ret, err) == 0)
 			return 0;
 	}
 	return err_set(err, FAIL_IO,
-		"carrier: there is no '%s' beside '%s' or in '../libexec/abide': install it",
-		CHILD_NAME, self);
+		"carrier: there is no '%s' beside '%s' or in '../libexec/abide': install it", name,
+		self);
 }
 
 int spawn_carrier(const struct spawn *spawn, struct spawned *ret, struct err *err)
@@ -190,7 +195,8 @@ int spawn_carrier(const struct spawn *spawn, struct spawned *ret, struct err *er
 
 	if (sandbox_find_user(spawn->user, &sandbox, err) < 0 || open_pipes(&pipes, err) < 0)
 		return -1;
-	if (open_program(&pipes.exe, err) < 0 || start(spawn, &sandbox, &pipes, &pid, err) < 0)
+	if (open_program(program_name(spawn), &pipes.exe, err) < 0 ||
+		start(spawn, &sandbox, &pipes, &pid, err) < 0)
 		return -1;
 	*ret = (struct spawned){.pid = pid,
 		.requests = pipes.requests[0],

@@ -1,8 +1,9 @@
 /*
  * spawn - start the carrier's process, and end it.
  *
- * The carrier is a program of its own, `abide-carrier`: it shares with the installer the memory that
- * chunks pass through (ring.h) and no other, and the installer's process holds no code that parses what is untrusted (HTTP, TLS, tar, zstd).
+ * The carrier is a program of its own: `abide-carrier`, or for a URL `abide-carrier-http`. It shares
+ * with the installer the memory that chunks pass through (ring.h) and no other, and the installer's
+ * process holds no code that parses what is untrusted (HTTP, TLS, tar, zstd).
  */
 #ifndef ABIDE_UPDATER_CARRIER_SPAWN_H
 #define ABIDE_UPDATER_CARRIER_SPAWN_H
