@@ -8,6 +8,7 @@ name=${name#fuzz_}
 corpus=$(dirname "$0")/corpus/$name
 new=build-fuzz/new/$name
 crash=build-fuzz/crash/$name
+. "$(dirname "$0")/lib.sh"
 mkdir -p "$new" "$crash"
 [ -d "$corpus" ] || { echo "no corpus in $corpus" && exit 1; }
 "$1" -max_total_time="${FUZZ_SECONDS:-60}" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \

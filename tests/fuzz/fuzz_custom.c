@@ -6,15 +6,9 @@
 #include <string.h>
 
 #include "bootloader-hooks/custom/custom.h"
+#include "tests/fuzz/boot.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void check_group(const struct boot_group *group)
-{
-	if (group->tries > BOOT_TRIES_MAX || (group->good && (group->bad || group->tries > 0)) ||
-		(group->bad && group->tries > 0))
-		abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
@@ -27,8 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			abort();
 		return 0;
 	}
-	check_group(&state.group[GROUP_A]);
-	check_group(&state.group[GROUP_B]);
+	boot_check(&state);
 	custom_state_format(&state, text);
 	if (custom_state_parse(text, strlen(text), &found, &err) < 0 ||
 		!boot_state_equal(&state, &found))

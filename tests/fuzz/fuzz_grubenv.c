@@ -7,15 +7,9 @@
 
 #include "bootloader-hooks/grub/grub.h"
 #include "bootloader-hooks/model.h"
+#include "tests/fuzz/boot.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void check_group(const struct boot_group *group)
-{
-	if (group->tries > BOOT_TRIES_MAX || (group->good && (group->bad || group->tries > 0)) ||
-		(group->bad && group->tries > 0))
-		abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
@@ -28,8 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	memcpy(block, data, len < sizeof(block) ? len : sizeof(block));
 	if (grub_env_parse(block, &state, &err) < 0)
 		return 0;
-	check_group(&state.group[GROUP_A]);
-	check_group(&state.group[GROUP_B]);
+	boot_check(&state);
 	if (grub_env_format(&state, block, written, &err) < 0)
 		return 0; /* too full of other variables */
 	if (grub_env_parse(written, &found, &err) < 0 || !boot_state_equal(&state, &found) ||

@@ -7,15 +7,9 @@
 
 #include "bootloader-hooks/model.h"
 #include "bootloader-hooks/uboot/uboot.h"
+#include "tests/fuzz/boot.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void check_group(const struct boot_group *group)
-{
-	if (group->tries > BOOT_TRIES_MAX || (group->good && (group->bad || group->tries > 0)) ||
-		(group->bad && group->tries > 0))
-		abort();
-}
 
 static void check_config(const uint8_t *data, size_t len)
 {
@@ -46,8 +40,7 @@ static void check_copy(const uint8_t *data, size_t len)
 	uboot_copy_values(data, len, &values);
 	if (uboot_values_parse(&values, &state, &err) < 0)
 		return;
-	check_group(&state.group[GROUP_A]);
-	check_group(&state.group[GROUP_B]);
+	boot_check(&state);
 	if (uboot_values_format(&state, &values, &err) < 0 ||
 		uboot_copy_format(&values, NULL, data[4], sizeof(written), written, &err) < 0 ||
 		uboot_copy_check(written, sizeof(written)) != UBOOT_COPY_OK)
