@@ -1,40 +1,9 @@
 #!/bin/sh
 # make CROSS=: the programs for another processor, and what is said where that cannot be.
-set -eu
-top=$(cd "$(dirname "$0")/../.." && pwd)
-build=${ABIDE_BUILD:-$top/build}
+# shellcheck source=tests/cli/lib_build.sh
+. "$(dirname "$0")/lib_build.sh"
+plain_build_only
 cross=aarch64-linux-gnu
-
-case $build in
-*/build) ;;
-*) echo "ok - built once is enough # SKIP with another build's flags" && exit 0 ;;
-esac
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
-failed=0
-
-ok() { # what command...
-	what=$1
-	shift
-	if "$@"; then
-		echo "ok - $what"
-	else
-		echo "not ok - $what"
-		sed 's/^/# /' "$work/out" | tail -n 20
-		failed=1
-	fi
-}
-
-refused() { # message command...
-	message=$1
-	shift
-	if "$@" >"$work/out" 2>&1; then
-		ok "refused: $message" false
-	else
-		ok "refused: $message" grep -q "$message" "$work/out"
-	fi
-}
 
 refused "no compiler 'no-such-machine-gcc'" make -C "$top" B="$work/b" CROSS=no-such-machine
 refused "SYSROOT='$work/nothing' is no folder with an usr/" \
@@ -48,7 +17,7 @@ ok "nothing was made of it" test ! -e "$work/s" -a ! -e "$work/c"
 
 if ! command -v $cross-gcc >/dev/null || ! command -v dpkg-architecture >/dev/null; then
 	echo "ok - the programs for $cross # SKIP tests/deps.sh arm installs the compiler"
-	exit $failed
+	finish
 fi
 if make -s -C "$top" CROSS=$cross >"$work/out" 2>&1; then
 	echo "ok - make CROSS=$cross"
@@ -68,4 +37,4 @@ for program in bin/abide bin/abide-image libexec/abide/abide-carrier libexec/abi
 done
 ok "built again, nothing is fetched" \
 	make -s -C "$top" CROSS=$cross http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9
-exit $failed
+finish

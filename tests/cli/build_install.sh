@@ -1,23 +1,9 @@
 #!/bin/sh
 # make install: everything is where a distribution expects it, and what was installed runs.
-set -eu
-top=$(cd "$(dirname "$0")/../.." && pwd)
-build=${ABIDE_BUILD:-$top/build}
-dest=$(mktemp -d)
-trap 'rm -rf "$dest"' EXIT
-trap 'exit 1' HUP INT TERM
-failed=0
-
-ok() { # what command...
-	what=$1
-	shift
-	if "$@"; then
-		echo "ok - $what"
-	else
-		echo "not ok - $what"
-		failed=1
-	fi
-}
+# shellcheck source=tests/cli/lib_build.sh
+. "$(dirname "$0")/lib_build.sh"
+dest=$work/dest
+mkdir "$dest"
 
 # The largest a program may get without its symbols: it is for small devices.
 size_limit=$((300 * 1024))
@@ -61,18 +47,18 @@ ok "/etc/abide has an example" test -s "$dest/etc/abide/system.conf.example"
 ok "/etc/abide has no system.conf: that is the device's" test ! -e "$dest/etc/abide/system.conf"
 ok "a place for health checks" test -d "$dest/usr/lib/abide/health.d"
 
-"$dest/usr/bin/abide" --version >"$dest/version" || true
-ok "the installed abide runs" grep -q "^abide $(cat "$top/updater/VERSION")" "$dest/version"
-"$dest/usr/bin/abide-image" --version >"$dest/version" || true
+"$dest/usr/bin/abide" --version >"$work/version" || true
+ok "the installed abide runs" grep -q "^abide $(cat "$top/updater/VERSION")" "$work/version"
+"$dest/usr/bin/abide-image" --version >"$work/version" || true
 ok "the installed abide-image runs" \
-	grep -q "^abide-image $(cat "$top/updater/VERSION")" "$dest/version"
+	grep -q "^abide-image $(cat "$top/updater/VERSION")" "$work/version"
 # The carrier is found where it is installed: nothing of the build is beside it.
 if ABIDE="$dest/usr/bin/abide" ABIDE_IMAGE="$dest/usr/bin/abide-image" \
-	sh "$top/tests/cli/install.sh" >"$dest/story" 2>&1; then
+	sh "$top/tests/cli/install.sh" >"$work/story" 2>&1; then
 	echo "ok - a whole update with the installed programs"
 else
 	echo "not ok - a whole update with the installed programs"
-	sed 's/^/# /' "$dest/story" | grep -v '^# ok'
+	sed 's/^/# /' "$work/story" | grep -v '^# ok'
 	failed=1
 fi
 size=$(stat -c %s "$dest/usr/bin/abide")
@@ -91,4 +77,4 @@ fi
 for completion in "$dest"/usr/share/bash-completion/completions/*; do
 	ok "bash reads $(basename "$completion")" bash -n "$completion"
 done
-exit $failed
+finish

@@ -87,7 +87,7 @@ layout 1M
 expect 5 "slots that are too small" disk -o "$work/new.img"
 said "by how much" "too small by [0-9]+"
 layout 4M
-if [ "$(id -u)" -eq 0 ] && loop=$(losetup --find --show "$work/other.img" 2>/dev/null); then
+if [ "$(id -u)" -eq 0 ] && attach "$work/other.img"; then
 	expect 0 "the same disk on a block device" disk -o "$loop"
 	said "writes nothing" " 0 bytes written"
 	losetup -d "$loop"

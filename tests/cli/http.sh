@@ -3,12 +3,13 @@
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-PATH=$PATH:/usr/sbin
+# shellcheck source=tests/cli/lib_nginx.sh
+. "$(dirname "$0")/lib_nginx.sh"
+
 command -v nginx >/dev/null || {
 	echo "ok - http # SKIP there is no nginx"
 	finish
 }
-unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY || true
 
 device 8M
 # Nothing of it is on the device: it has to come from the server.
@@ -27,57 +28,32 @@ noise 1 5000 >>"$work/www/long.abide"
 # ---- a server, with a certificate for its own name ----
 openssl req -x509 -newkey rsa:2048 -nodes -keyout "$work/tls.key" -out "$work/tls.pem" -days 30 \
 	-subj /CN=localhost -addext subjectAltName=DNS:localhost 2>/dev/null
-http=$((20000 + $$ % 20000))
-configure_server() {
-	cat >"$work/nginx.conf" <<-END
-	worker_processes 1;
-	error_log $work/nginx.log;
-	pid $work/nginx.pid;
-	user root;
-	events {}
-	http {
-		access_log off;
-		client_body_temp_path $work/temp;
-		proxy_temp_path $work/temp;
-		fastcgi_temp_path $work/temp;
-		uwsgi_temp_path $work/temp;
-		scgi_temp_path $work/temp;
-		server {
-			listen 127.0.0.1:$http;
-			root $work/www;
-			location /slow/ { limit_rate 200; }
-			location /paced/ { limit_rate_after 300k; limit_rate 1m; }
-			location /whole/ { max_ranges 0; limit_rate_after 300k; limit_rate 1m; }
-			location = /moved { return 302 /2.abide; }
-			location = /up { return 302 https://localhost:$((http + 1))/2.abide; }
-			location = /loop { return 302 /loop; }
-			location = /file { return 302 file:///etc/passwd; }
-			location = /500 { return 500; }
-			location = /403 { return 403; }
-			location = /close { return 444; }
-		}
-		server {
-			listen 127.0.0.1:$((http + 1)) ssl;
-			ssl_certificate $work/tls.pem;
-			ssl_certificate_key $work/tls.key;
-			root $work/www;
-			location = /down { return 302 http://127.0.0.1:$http/2.abide; }
-			location = /moved { return 302 /2.abide; }
-		}
+servers() {
+	cat <<-END
+	access_log off;
+	server {
+		listen 127.0.0.1:$http;
+		root $work/www;
+		location /slow/ { limit_rate 200; }
+		location /paced/ { limit_rate_after 300k; limit_rate 1m; }
+		location /whole/ { max_ranges 0; limit_rate_after 300k; limit_rate 1m; }
+		location = /moved { return 302 /2.abide; }
+		location = /up { return 302 https://localhost:$((http + 1))/2.abide; }
+		location = /loop { return 302 /loop; }
+		location = /file { return 302 file:///etc/passwd; }
+		location = /500 { return 500; }
+		location = /403 { return 403; }
+		location = /close { return 444; }
+	}
+	server {
+		listen 127.0.0.1:$((http + 1)) ssl;
+		ssl_certificate $work/tls.pem;
+		ssl_certificate_key $work/tls.key;
+		root $work/www;
+		location = /down { return 302 http://127.0.0.1:$http/2.abide; }
+		location = /moved { return 302 /2.abide; }
 	}
 	END
-}
-
-start_server() {
-	nginx -p "$work" -c "$work/nginx.conf" -g 'daemon off;' 2>>"$work/nginx.err" &
-	server=$!
-	children="$children $server"
-	for _ in $(seq 50); do
-		curl -s -o /dev/null "http://127.0.0.1:$http/" && return 0
-		kill -0 "$server" 2>/dev/null || return 1
-		sleep 0.1
-	done
-	return 1
 }
 
 # Master and worker, without a goodbye.
@@ -88,12 +64,7 @@ kill_server() {
 	wait "$server" 2>/dev/null || true
 }
 
-for _ in 1 2 3 4 5; do
-	configure_server
-	if start_server; then break; fi
-	http=$((http + 7))
-done
-url=http://127.0.0.1:$http
+serve
 
 remember() { cp "$work/rootfs-b" "$work/rootfs-b.ref"; }
 unchanged() { cmp -s "$work/rootfs-b" "$work/rootfs-b.ref" && [ "$(variable ORDER)" = A ]; }

@@ -5,6 +5,7 @@
 #	expect 4 "what" abide ...   runs it; its output is in $work/out and $work/err
 #	said "what" 'pattern'       that output has it
 #	check "what" command...
+#	attach FILE                 a loop device over it, $loop; false where there are none
 #	finish
 #
 # Programs: $ABIDE and $ABIDE_IMAGE, else those in $ABIDE_BUILD, else in build/.
@@ -23,9 +24,11 @@ for program in "$ABIDE" "$ABIDE_IMAGE"; do
 done
 work=$(mktemp -d)
 children=''
+loops=''
 
 cleanup() {
 	for child in $children; do kill "$child" 2>/dev/null || true; done
+	for attached in $loops; do losetup -d "$attached" 2>/dev/null || true; done # if mounted, once it is not
 	if [ -n "${mounted-}" ]; then umount "$mounted" || true; fi
 	rm -rf "$work"
 }
@@ -56,6 +59,11 @@ finish() {
 	echo "$(grep -c '^ok' "$work/results" || true) passed, $failed failed"
 	[ "$failed" -eq 0 ] || exit 1
 	exit 0
+}
+
+attach() { # file
+	loop=$(losetup --find --show "$1" 2>/dev/null) || return 1
+	loops="$loops $loop"
 }
 
 # The program, with this device's configuration.

@@ -1,22 +1,18 @@
 #!/bin/sh
 # lint/floors.sh finds what it is there to find.
-set -eu
-top=$(cd "$(dirname "$0")/../.." && pwd)
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' HUP INT TERM
-failed=0
+# shellcheck source=tests/cli/lib_build.sh
+. "$(dirname "$0")/lib_build.sh"
 
-mkdir -p "$dir/tests/lint"
-cp "$top/tests/lint/floors.sh" "$dir/tests/lint"
+mkdir -p "$work/tests/lint"
+cp "$top/tests/lint/floors.sh" "$work/tests/lint"
 
 # A house of one file with one #include.
 finds() { # what file include wanted-message
-	rm -rf "$dir/updater" "$dir/image" "$dir/bootloader-hooks"
-	mkdir -p "$dir/updater/carrier" "$dir/image" "$dir/bootloader-hooks/grub"
-	echo "#include $3" >"$dir/$2"
+	rm -rf "$work/updater" "$work/image" "$work/bootloader-hooks"
+	mkdir -p "$work/updater/carrier" "$work/image" "$work/bootloader-hooks/grub"
+	echo "#include $3" >"$work/$2"
 	status=0
-	message=$("$dir/tests/lint/floors.sh" 2>&1) || status=$?
+	message=$("$work/tests/lint/floors.sh" 2>&1) || status=$?
 	case $message in
 	*"$4"*) [ "$status" -eq 0 ] || { echo "ok - $1" && return; } ;;
 	esac
@@ -24,10 +20,10 @@ finds() { # what file include wanted-message
 	failed=1
 }
 allows() { # what file include
-	rm -rf "$dir/updater" "$dir/image" "$dir/bootloader-hooks"
-	mkdir -p "$dir/updater/carrier" "$dir/image" "$dir/bootloader-hooks/grub"
-	echo "#include $3" >"$dir/$2"
-	if message=$("$dir/tests/lint/floors.sh" 2>&1); then
+	rm -rf "$work/updater" "$work/image" "$work/bootloader-hooks"
+	mkdir -p "$work/updater/carrier" "$work/image" "$work/bootloader-hooks/grub"
+	echo "#include $3" >"$work/$2"
+	if message=$("$work/tests/lint/floors.sh" 2>&1); then
 		echo "ok - $1"
 	else
 		echo "not ok - $1: $message"
@@ -48,4 +44,4 @@ allows "a floor beside" updater/seal.c '"updater/header.h"'
 allows "a module of two files" updater/journal_file.c '"updater/fs.h"'
 allows "a library in its file" updater/digest.c '<openssl/evp.h>'
 allows "the host's tools include the updater" image/bundle.c '"updater/index.h"'
-exit $failed
+finish

@@ -1,22 +1,18 @@
 #!/bin/sh
 # The runner itself: nothing that went wrong may look as if it had passed.
-set -eu
-top=$(cd "$(dirname "$0")/../.." && pwd)
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' HUP INT TERM
-failed=0
+# shellcheck source=tests/cli/lib_build.sh
+. "$(dirname "$0")/lib_build.sh"
 
 program() { # name, body on standard input
-	{ echo '#!/bin/sh' && cat; } >"$dir/$1"
-	chmod +x "$dir/$1"
+	{ echo '#!/bin/sh' && cat; } >"$work/$1"
+	chmod +x "$work/$1"
 }
 
 # Runs one program and compares the sum: passed failed skipped.
 counts() { # what program wanted-counts
 	status=0
-	TEST_LOGS=$dir/logs "$top/tests/run.sh" -t 1 suite "$dir/$2" >"$dir/out" 2>&1 || status=$?
-	found=$(cat "$dir"/logs/suite/*.result)
+	TEST_LOGS=$work/logs "$top/tests/run.sh" -t 1 suite "$work/$2" >"$work/out" 2>&1 || status=$?
+	found=$(cat "$work"/logs/suite/*.result)
 	wanted_status=0
 	[ "$(echo "$3" | cut -d' ' -f2)" -eq 0 ] || wanted_status=1
 	if [ "$found" = "$3" ] && [ "$status" -eq "$wanted_status" ]; then
@@ -91,27 +87,27 @@ counts "cmocka's tests are counted" cmocka "2 0 1"
 counts "what cmocka announced and did not run failed" cmocka-stops "1 2 0"
 counts "two groups in one program" cmocka-twice "1 1 0"
 
-if TEST_LOGS=$dir/logs "$top/tests/run.sh" empty >/dev/null 2>&1; then
+if TEST_LOGS=$work/logs "$top/tests/run.sh" empty >/dev/null 2>&1; then
 	echo "not ok - a suite without programs is a failure"
 	failed=1
 else
 	echo "ok - a suite without programs is a failure"
 fi
-if TEST_LOGS=$dir/logs "$top/tests/run.sh" -b 2 built "$dir/yes" >/dev/null 2>&1; then
+if TEST_LOGS=$work/logs "$top/tests/run.sh" -b 2 built "$work/yes" >/dev/null 2>&1; then
 	echo "not ok - a build that failed is a failure, though old programs may still pass"
 	failed=1
 else
 	echo "ok - a build that failed is a failure, though old programs may still pass"
 fi
-rm -rf "$dir/logs"
-TEST_LOGS=$dir/logs "$top/tests/run.sh" -j 2 one "$dir/yes" "$dir/cmocka" >/dev/null
-TEST_LOGS=$dir/logs "$top/tests/run.sh" two "$dir/no" "$dir/yes" >/dev/null || true
+rm -rf "$work/logs"
+TEST_LOGS=$work/logs "$top/tests/run.sh" -j 2 one "$work/yes" "$work/cmocka" >/dev/null
+TEST_LOGS=$work/logs "$top/tests/run.sh" two "$work/no" "$work/yes" >/dev/null || true
 status=0
-TEST_LOGS=$dir/logs "$top/tests/run.sh" -s >"$dir/out" || status=$?
-if [ "$(tail -n 1 "$dir/out")" = "4 passed, 1 failed" ] && [ "$status" -ne 0 ]; then
+TEST_LOGS=$work/logs "$top/tests/run.sh" -s >"$work/out" || status=$?
+if [ "$(tail -n 1 "$work/out")" = "4 passed, 1 failed" ] && [ "$status" -ne 0 ]; then
 	echo "ok - the sum is over all suites, in one line"
 else
-	echo "not ok - the sum is over all suites, in one line: $(cat "$dir/out")"
+	echo "not ok - the sum is over all suites, in one line: $(cat "$work/out")"
 	failed=1
 fi
-exit $failed
+finish
