@@ -295,24 +295,31 @@ static int damage_one_copy(struct rig *rig, struct err *err)
 	return rig_status(rig, healed, err);
 }
 
+static int check_every_copy_damaged(
+	struct rig *rig, const struct vm_damage *damage, struct err *err)
+{
+	char text[64];
+
+	(void)snprintf(text, sizeof(text), "is up, confirm says %d", damage->status_exit);
+	if (rig_wait(rig, text, err) < 0)
+		return -1;
+	if (damage->console && !vm_seen(rig->vm, damage->console))
+		return err_set(err, FAIL_STATE, "the bootloader did not say '%s'", damage->console);
+	if (rig_run(rig, damage->status_exit, err, "abide status --json") < 0)
+		return -1;
+	return damage->status ? rig_expect(rig, damage->status, err) : 0;
+}
+
 /* A known group starts all the same; abide says that it cannot know, and changes nothing. */
 static int damage_every_copy(struct rig *rig, struct err *err)
 {
 	const struct vm_damage *damage = &rig->device->damage_all;
-	char text[64];
-	int rc = 0;
+	int rc;
 
 	if (rig_ready(rig, err) < 0 || rig_run(rig, 0, err, "%s", damage->command) < 0 ||
 		rig_order_reboot(rig, err) < 0)
 		return -1;
-	(void)snprintf(text, sizeof(text), "is up, confirm says %d", damage->status_exit);
-	if (rig_wait(rig, text, err) < 0)
-		rc = -1;
-	else if (damage->console && !vm_seen(rig->vm, damage->console))
-		rc = err_set(err, FAIL_STATE, "the bootloader did not say '%s'", damage->console);
-	else if (rig_run(rig, damage->status_exit, err, "abide status --json") < 0 ||
-		 (damage->status && rig_expect(rig, damage->status, err) < 0))
-		rc = -1;
+	rc = check_every_copy_damaged(rig, damage, err);
 	rig_cut_power(rig); /* the next scenario gets a new disk */
 	return rc;
 }

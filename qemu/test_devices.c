@@ -31,8 +31,8 @@
 struct test {
 	char name[TEST_NAME];
 	const struct vm_device *device;
-	const struct chapter *chapter;
-	const struct scenario *scenario;
+	int (*run)(struct rig *rig, struct err *err);
+	unsigned int flags; /* a scenario's */
 };
 
 /* The device that is on the bench; another one takes its place. */
@@ -59,15 +59,14 @@ static void run(void **state)
 	struct err err = {0};
 	int rc;
 
-	if (test->scenario && test->scenario->flags & SCENARIO_REPLAY && !test->device->view) {
+	if (test->flags & SCENARIO_REPLAY && !test->device->view) {
 		print_message("%s: what decides is not on the disk: see qemu/README.md\n",
 			test->device->name);
 		skip();
 	}
 	rc = take(test->device, &err);
 	if (rc == 0)
-		rc = test->chapter ? test->chapter->tell(&rig, &err)
-				   : test->scenario->run(&rig, &err);
+		rc = test->run(&rig, &err);
 	if (rc < 0)
 		rig_capture(&rig, strchr(test->name, '/') + 1, &err);
 	print_message("%s: %lld s\n", test->name, (long long)(time(NULL) - began));
@@ -90,8 +89,8 @@ static void add(struct test tests[], size_t *count, const struct vm_device *devi
 	if (*count == TESTS_MAX)
 		abort();
 	test->device = device;
-	test->chapter = chapter;
-	test->scenario = scenario;
+	test->run = chapter ? chapter->tell : scenario->run;
+	test->flags = scenario ? scenario->flags : 0;
 	(void)snprintf(test->name, sizeof(test->name), "%s/%s", device->name,
 		chapter ? chapter->name : scenario->name);
 	++*count;

@@ -371,56 +371,40 @@ static void answer_exactly(const struct bad_server *server, unsigned int flaws, 
 		(void)send_bytes(fd, server->data + start, end - start);
 }
 
-static void answer(const struct bad_server *server, const struct mode *mode, unsigned int number,
-	int fd, bool *spoilt)
+/* The answers that are no file and no part of one. False: it is to be one. */
+static bool answer_without_file(const struct bad_server *server, unsigned int flaws,
+	unsigned int number, const struct request *request, int fd)
 {
-	unsigned int flaws = mode->flaws;
+	char head[1024];
+
+	if (flaws & NOT_RANGES && request->ranged && !(number == 1 && flaws & LATE))
+		(void)snprintf(head, sizeof(head),
+			"HTTP/1.1 416 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+	else if (flaws & GARBAGE)
+		(void)snprintf(head, sizeof(head), "220 mail.example.com ESMTP\r\n");
+	else if (flaws & REDIRECT || (number == 2 && flaws & BUSY))
+		(void)snprintf(head, sizeof(head),
+			"HTTP/1.1 %s\r\nLocation: %s\r\nContent-Length: 0\r\n"
+			"Connection: close\r\n\r\n",
+			flaws & REDIRECT ? "302 Found" : "503 Busy", server->argument);
+	else
+		return false;
+	(void)send_bytes(fd, head, strlen(head));
+	return true;
+}
+
+/* The file from where it was asked for. */
+static void answer_file(const struct bad_server *server, unsigned int flaws, unsigned int number,
+	const struct request *request, int fd)
+{
 	const char *etag = number > 1 && flaws & CHANGED ? "\"two\"" : "\"one\"";
-	bool first = number == 1;
-	struct request request;
 	size_t start = 0;
 	char head[1024];
 	int n;
 
-	if (!read_request(fd, &request))
-		return;
-	if (flaws & NOT_RANGES && request.ranged && !(first && flaws & LATE)) {
-		(void)send_bytes(fd,
-			"HTTP/1.1 416 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", 57);
-		return;
-	}
-	if (request.count > 1 && mode->parts != PARTS_NONE && mode->parts != PARTS_WHOLE) {
-		bool good = mode->parts == PARTS_CUT && *spoilt;
-
-		*spoilt = true;
-		answer_parts(server, good ? PARTS_GOOD : mode->parts, &request, fd);
-		return;
-	}
-	if (request.count > 1 && mode->parts == PARTS_WHOLE)
-		flaws |= WHOLE;
-	if (flaws & EXACT) {
-		answer_exactly(server, flaws, number, &request, fd);
-		return;
-	}
-	if (flaws & HANG) {
-		wait_for_close(fd);
-		return;
-	}
-	if (flaws & GARBAGE) {
-		(void)send_bytes(fd, "220 mail.example.com ESMTP\r\n", 28);
-		return;
-	}
-	if (flaws & REDIRECT || (number == 2 && flaws & BUSY)) {
-		n = snprintf(head, sizeof(head),
-			"HTTP/1.1 %s\r\nLocation: %s\r\nContent-Length: 0\r\nConnection: "
-			"close\r\n\r\n",
-			flaws & REDIRECT ? "302 Found" : "503 Busy", server->argument);
-		(void)send_bytes(fd, head, (size_t)n);
-		return;
-	}
-	if (request.ranged && !(flaws & NO_RANGES) && request.start < server->len &&
-		(!request.if_range[0] || strcmp(request.if_range, etag) == 0))
-		start = request.start;
+	if (request->ranged && !(flaws & NO_RANGES) && request->start < server->len &&
+		(!request->if_range[0] || strcmp(request->if_range, etag) == 0))
+		start = request->start;
 	n = snprintf(head, sizeof(head), "HTTP/1.1 %s\r\nETag: %s\r\nConnection: close\r\n%s%s%s",
 		start ? "206 Partial Content" : "200 OK", etag,
 		flaws & REFUSED ? "Accept-Ranges: none\r\n" : "",
@@ -437,7 +421,32 @@ static void answer(const struct bad_server *server, const struct mode *mode, uns
 			server->len - start);
 	n += snprintf(head + n, sizeof(head) - (size_t)n, "\r\n");
 	if (send_bytes(fd, head, (size_t)n))
-		send_body(server, flaws, first, start, fd);
+		send_body(server, flaws, number == 1, start, fd);
+}
+
+static void answer(const struct bad_server *server, const struct mode *mode, unsigned int number,
+	int fd, bool *spoilt)
+{
+	unsigned int flaws = mode->flaws;
+	struct request request;
+
+	if (!read_request(fd, &request) || answer_without_file(server, flaws, number, &request, fd))
+		return;
+	if (request.count > 1 && mode->parts != PARTS_NONE && mode->parts != PARTS_WHOLE) {
+		bool good = mode->parts == PARTS_CUT && *spoilt;
+
+		*spoilt = true;
+		answer_parts(server, good ? PARTS_GOOD : mode->parts, &request, fd);
+		return;
+	}
+	if (request.count > 1 && mode->parts == PARTS_WHOLE)
+		flaws |= WHOLE;
+	if (flaws & EXACT)
+		answer_exactly(server, flaws, number, &request, fd);
+	else if (flaws & HANG)
+		wait_for_close(fd);
+	else
+		answer_file(server, flaws, number, &request, fd);
 }
 
 int bad_server_listen(unsigned int *ret_port)

@@ -250,7 +250,8 @@ static bool holds_the_image(const struct slot *slot)
 		size_t left = IMAGE_SIZE - i * MEM_BLOCK;
 
 		load(slot, i, block);
-		if (memcmp(block, image.data + i * MEM_BLOCK, left < MEM_BLOCK ? left : MEM_BLOCK))
+		if (memcmp(block, image.data + i * MEM_BLOCK,
+			    left < MEM_BLOCK ? left : MEM_BLOCK) != 0)
 			return false;
 	}
 	return true;

@@ -42,9 +42,10 @@ struct reader {
 static int reader_get(struct reader *reader, struct blockdev *slot, uint64_t off, size_t len,
 	const uint8_t **ret, struct err *err)
 {
-	bool follows = slot == reader->slot && off - reader->next < READ_SIZE;
+	bool same = reader->slot && reader->slot == slot;
+	bool follows = same && off - reader->next < READ_SIZE;
 
-	if (slot != reader->slot || off < reader->base || off + len > reader->base + reader->len) {
+	if (!same || off < reader->base || off + len > reader->base + reader->len) {
 		uint64_t base = off & ~(uint64_t)(MEM_BLOCK - 1);
 		uint64_t end = round_up(off + len, MEM_BLOCK);
 		uint64_t limit = slot->size & ~(uint64_t)(MEM_BLOCK - 1);
