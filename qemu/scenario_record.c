@@ -51,6 +51,8 @@ static int replay_open(struct rig *rig, struct replay *ret, struct err *err)
 		fs_join(rig->out, "images", ret->images, sizeof(ret->images), err) < 0 ||
 		rig_write_log(rig, log, err) < 0 || write_log_open(log, &ret->log, err) < 0)
 		return -1;
+	if (rig->device->no_cache)
+		write_log_no_cache(&ret->log);
 	return new_checker(rig, ret, err);
 }
 

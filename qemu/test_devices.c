@@ -3,7 +3,8 @@
  * tells, asserted.
  *
  *	ABIDE_DEVICE=NAMES   only these devices (else all of them)
- *	ABIDE_SCENARIOS=SET  only the quick scenarios and the story; or the slow, or the replay ones
+ *	ABIDE_SCENARIOS=SET  only the quick scenarios and the story; or the slow, or the replay ones,
+ *	                     or all that are not (boots)
  *	argument             a pattern of test names: '*panic*'; -l lists the devices
  *
  * Each test prints how long it took. What a failed one leaves is in build/qemu/DEVICE/failed.
@@ -104,6 +105,7 @@ static const struct {
 	{"quick", SCENARIO_QUICK, SCENARIO_QUICK},
 	{"slow", SCENARIO_QUICK, 0},
 	{"replay", SCENARIO_REPLAY, SCENARIO_REPLAY},
+	{"boots", SCENARIO_REPLAY, 0},
 };
 
 static bool is_wanted(unsigned int flags, const char *set)

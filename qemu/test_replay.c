@@ -471,6 +471,33 @@ static void test_replay__crash_states_are_what_a_cut_can_leave(void **state)
 	write_log_close(&log);
 }
 
+static void test_replay__disk_without_a_cache_loses_the_last_write_only(void **state)
+{
+	static const char EXPECTED[] = "0:torn after 1 of 3 sectors:x...............\n"
+				       "0:torn after 2 of 3 sectors:xx..............\n"
+				       "0:whole:xxx.............\n"
+				       "0:dropped:................\n"
+				       "1:torn after 1 of 2 sectors:xxy.............\n"
+				       "1:whole:xxyy............\n"
+				       "1:dropped:xxx.............\n"
+				       "3:whole:xxyy....z.......\n"
+				       "3:dropped:xxyy............\n"
+				       "4:whole:0xyy....z.......\n"
+				       "4:dropped:xxyy....z.......\n";
+	static const struct crash_limits LIMITS = {.seed = 1, .tears = 100, .shuffles = 50};
+	static struct seen seen;
+	struct write_log log = {0};
+	struct err err = {0};
+	size_t states = 0;
+
+	(void)state;
+	new_crash_log(&log);
+	write_log_no_cache(&log);
+	must(crash_walk(path_of("base"), &log, &LIMITS, look, &seen, &states, &err), &err);
+	assert_string_equal(seen.text, EXPECTED);
+	write_log_close(&log);
+}
+
 static int refuse_third(
 	struct crash_disk *disk, const struct crash_state *state, void *arg, struct err *err)
 {
@@ -528,6 +555,7 @@ int main(void)
 		cmocka_unit_test(test_replay__what_is_not_on_fat_is_told),
 		cmocka_unit_test(test_replay__changed_file_on_fat_is_told),
 		cmocka_unit_test(test_replay__crash_states_are_what_a_cut_can_leave),
+		cmocka_unit_test(test_replay__disk_without_a_cache_loses_the_last_write_only),
 		cmocka_unit_test(test_replay__a_bad_state_ends_the_walk_and_is_named),
 		cmocka_unit_test(test_replay__image_of_a_cut_is_that_state),
 	};

@@ -93,6 +93,8 @@ const struct vm_device VM_DEVICES[] = {
 		.title = "arm64, U-Boot, SD card",
 		ARM64_UBOOT("-device", "sdhci-pci", "-device", "sd-card,drive=disk"),
 		.view = &BOOT_VIEW_UBOOT,
+		/* What an SD card has answered is on it: QEMU's writes each sector before it does. */
+		.no_cache = true,
 		.damage_one = {"dd if=/dev/urandom of=/dev/mmcblk0 bs=1k seek=512 count=16 && sync",
 			NULL, "U-Boot environment, copy 1", 0},
 		.damage_all = {"for k in 512 576; do dd if=/dev/urandom of=/dev/mmcblk0 bs=1k "

@@ -50,6 +50,7 @@ struct vm_device {
 	struct checker_slot slots[CHECKER_SLOTS_MAX + 1];
 	/* For replaying a recorded update; NULL: what decides is not on the disk. */
 	const struct boot_view *view;
+	bool no_cache; /* its disk has none: nothing is flushed, and nothing has to be */
 
 	struct vm_damage damage_one; /* one copy of the bootloader's state */
 	struct vm_damage damage_all; /* every copy */

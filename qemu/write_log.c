@@ -99,6 +99,12 @@ int write_log_open(const char *path, struct write_log *ret, struct err *err)
 	return 0;
 }
 
+void write_log_no_cache(struct write_log *log)
+{
+	for (size_t i = 0; i < log->count; i++)
+		log->entries[i].flags |= WRITE_LOG_FLUSH;
+}
+
 void write_log_close(struct write_log *log)
 {
 	free(log->entries);

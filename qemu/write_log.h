@@ -38,6 +38,9 @@ struct write_log {
 
 /* Ends where the log was cut off. FAIL_UNTRUSTED if it is none. */
 int write_log_open(const char *path, struct write_log *ret, struct err *err);
+/* As of a disk without a cache: what it has answered is durable. So every write is flushed before the
+ * next one, and a power cut leaves all of them but at most a part of the last. */
+void write_log_no_cache(struct write_log *log);
 void write_log_close(struct write_log *log);
 
 #endif
