@@ -283,7 +283,7 @@ fuzz-replay: test-fuzz-replay
 # What `make test` runs is quick: an update, failures, power cuts, on two devices. The others by name
 # (DEVICE=x86_64-systemd-boot), or all of them with test-qemu-all: they take too long for every test.
 QEMU_QUICK := x86_64-grub x86_64-efi
-# qemu_test SUITE,DEVICES or nothing for all,ENVIRONMENT,SECONDS
+# qemu_test SUITE,DEVICES or nothing for all,ENVIRONMENT,SECONDS,MORE TESTS
 qemu_test = $(call build,all build/abide-start.efi build/qemu/test_replay build/qemu/test_devices) \
 	$(if $(filter-out x86_64-%,$(or $(2),arm64)),$(BUILD) CROSS=aarch64-linux-gnu all || built=$$?;) \
 	for device in $(or $(2),$$(build/qemu/test_devices -l)); do \
@@ -291,7 +291,7 @@ qemu_test = $(call build,all build/abide-start.efi build/qemu/test_replay build/
 			>/dev/null || built=$$?; \
 	done; \
 	ABIDE_DEVICE="$(2)" $(3) ABIDE_BUILD=$(CURDIR)/build $(RUN) -j 1 -t $(4) $(1) \
-		build/qemu/test_replay build/qemu/test_devices
+		build/qemu/test_replay $(5) build/qemu/test_devices
 
 #: test-qemu    virtual devices that boot, update, break and revert: the quick scenarios on two of
 #:              them, or with DEVICE=NAME every scenario on one (qemu/README.md)
@@ -299,12 +299,12 @@ test-qemu:
 ifdef DEVICE
 	@$(call qemu_test,qemu-$(DEVICE),$(DEVICE),,3600)
 else
-	@$(call qemu_test,qemu,$(QEMU_QUICK),ABIDE_SCENARIOS=quick,3600)
+	@$(call qemu_test,qemu,$(QEMU_QUICK),ABIDE_SCENARIOS=quick,3600,qemu/flash/test_flash.sh)
 endif
 
 #: test-qemu-all  every scenario on every virtual device
 test-qemu-all:
-	@$(call qemu_test,qemu-all,,,14400)
+	@$(call qemu_test,qemu-all,,,14400,qemu/flash/test_flash.sh)
 
 #: test-valgrind  the units under valgrind
 # Left out: what would see valgrind instead of itself (a system call filter, a child's descriptors

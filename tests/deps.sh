@@ -16,7 +16,7 @@ packages() {
 	lint) echo "clang clang-format clang-tidy cppcheck shellcheck libcmocka-dev" ;;
 	valgrind) echo "valgrind libc6-dbg" ;;
 	qemu) echo "qemu-system-x86 ovmf mtools dosfstools fdisk e2fsprogs squashfs-tools busybox-static kmod cpio" \
-		"grub-efi-amd64-bin grub-common systemd-boot-efi clang lld binutils xz-utils zstd file nginx-light openssl curl" ;;
+		"grub-efi-amd64-bin grub-common systemd-boot-efi clang lld binutils xz-utils zstd file nginx-light openssl curl mtd-utils libubootenv-tool" ;;
 	arm) echo "gcc-aarch64-linux-gnu dpkg-dev tar qemu-system-arm u-boot-qemu u-boot-tools bison flex" \
 		"bc libssl-dev device-tree-compiler" ;;
 	bench) echo "rauc swupdate dbus-daemon zstd squashfs-tools erofs-utils e2fsprogs xdelta3 nginx-light" \

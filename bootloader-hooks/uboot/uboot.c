@@ -1,7 +1,7 @@
 /*
  * Both copies are read here, not through libubootenv: it takes the valid one and does not tell that
- * the other is not, nor why neither is. Flash (MTD, UBI) is no plain bytes: bad blocks are passed
- * over, flags have another meaning. There libubootenv reads, and says less.
+ * the other is not, nor why neither is. Flash without UBI (MTD) is no plain bytes: bad blocks are
+ * passed over, flags have another meaning. There libubootenv reads, and says less.
  */
 #include "bootloader-hooks/uboot/uboot.h"
 
@@ -13,14 +13,13 @@
 #include "updater/blockdev.h"
 #include "updater/mem.h"
 
-#define UBI_PREFIX "/dev/ubi" /* libubootenv takes /dev/ubi0:NAME, which is no file */
-
 struct uboot {
 	struct bootloader bl;
 	char *config;
 	struct fw_env env;
 	struct err why; /* the configuration is wrong; code FAIL_NONE: it is not */
-	bool plain; /* both copies are in plain files or block devices: */
+	bool plain; /* both copies are in plain files, block devices or UBI volumes: */
+	bool ubi[UBOOT_COPIES]; /* a UBI volume, which is opened when it is read */
 	struct blockdev *dev[UBOOT_COPIES]; /* NULL: dev_why says why */
 	struct err dev_why[UBOOT_COPIES];
 };
@@ -52,18 +51,28 @@ static void name_copy(const struct uboot *ub, unsigned int copy, char *ret, size
 		(unsigned long long)ub->env.copies[copy].offset);
 }
 
+/* libubootenv has no offset in a volume either. */
+static int read_bytes(
+	const struct uboot *ub, unsigned int copy, void *bytes, size_t len, struct err *err)
+{
+	const struct fw_env_copy *where = &ub->env.copies[copy];
+
+	if (ub->ubi[copy])
+		return uboot_ubi_read(where->device, bytes, len, err);
+	return blockdev_pread(ub->dev[copy], bytes, len, where->offset, err);
+}
+
 /* The checksum fails: would it be right with another size? */
 static int broken(const struct uboot *ub, unsigned int copy, struct err *err)
 {
 	CLEANUP(cleanup_free) void *bytes = NULL;
 	const uint64_t at = ub->env.copies[copy].offset;
-	uint64_t left = ub->dev[copy]->size - at;
+	uint64_t left = ub->ubi[copy] ? ub->env.size : ub->dev[copy]->size - at;
 	size_t len = left < UBOOT_ENV_MAX ? (size_t)left : UBOOT_ENV_MAX;
 	size_t size;
 	struct err why;
 
-	if (mem_alloc(len, &bytes, &why) < 0 ||
-		blockdev_pread(ub->dev[copy], bytes, len, at, &why) < 0)
+	if (mem_alloc(len, &bytes, &why) < 0 || read_bytes(ub, copy, bytes, len, &why) < 0)
 		return err_set(err, FAIL_BOOT, "its checksum is wrong");
 	size = uboot_copy_other_size(bytes, len);
 	if (size)
@@ -92,18 +101,18 @@ static int judge_copy(
 
 static int read_copy(const struct uboot *ub, unsigned int copy, uint8_t *bytes, struct err *err)
 {
-	struct blockdev *dev = ub->dev[copy];
+	const struct blockdev *dev = ub->dev[copy];
 	const uint64_t at = ub->env.copies[copy].offset;
 
-	if (!dev) {
+	if (!dev && !ub->ubi[copy]) {
 		*err = ub->dev_why[copy];
 		return -1;
 	}
-	if (at > dev->size || dev->size - at < ub->env.size)
+	if (dev && (at > dev->size || dev->size - at < ub->env.size))
 		return err_set(err, FAIL_BOOT,
 			"0x%zx bytes from there go past the end of the device at 0x%llx",
 			ub->env.size, (unsigned long long)dev->size);
-	if (blockdev_pread(dev, bytes, ub->env.size, at, err) < 0)
+	if (read_bytes(ub, copy, bytes, ub->env.size, err) < 0)
 		return -1;
 	return judge_copy(ub, copy, bytes, err);
 }
@@ -210,13 +219,24 @@ static int flush(const struct uboot *ub, struct err *err)
 	return 0;
 }
 
+/* A volume that cannot be read would keep libubootenv from reading the other one, which is valid. */
+static int mend_volumes(const struct uboot *ub, const struct view *view, struct err *err)
+{
+	for (unsigned int i = 0; i < UBOOT_COPIES; i++)
+		if (ub->ubi[i] && !view->valid[i] &&
+			uboot_ubi_mend(ub->env.copies[i].device, ub->env.size, err) < 0)
+			return -1;
+	return 0;
+}
+
 /* libubootenv says "bad file descriptor" whatever keeps it from opening a device. */
 static int why_not_written(const struct uboot *ub, struct err *err)
 {
 	for (unsigned int i = 0; i < UBOOT_COPIES; i++) {
 		CLEANUP(blockdev_close) struct blockdev *dev = NULL;
 
-		if (blockdev_open(ub->env.copies[i].device, BLOCKDEV_WRITE, &dev, err) < 0)
+		if (!ub->ubi[i] &&
+			blockdev_open(ub->env.copies[i].device, BLOCKDEV_WRITE, &dev, err) < 0)
 			return -1;
 	}
 	return -1;
@@ -247,6 +267,8 @@ static int commit_plain(const struct uboot *ub, const struct uboot_values *value
 			return no_environment(&view, err);
 		if (stored == UBOOT_COPIES)
 			break;
+		if (mend_volumes(ub, &view, err) < 0)
+			return -1;
 		if (uboot_store_write(ub->config, ub->env.size, values, err) < 0)
 			return why_not_written(ub, err);
 		if (flush(ub, err) < 0)
@@ -257,7 +279,7 @@ static int commit_plain(const struct uboot *ub, const struct uboot_values *value
 		"write the environment, or does U-Boot use another one?");
 }
 
-/* Writes to flash are done when they return: MTD and UBI devices have no cache. */
+/* Writes to flash are done when they return: MTD devices have no cache. */
 static int commit_flash(const struct uboot *ub, const struct uboot_values *values,
 	const struct boot_state *state, struct err *err)
 {
@@ -315,8 +337,7 @@ static bool is_flash(const char *device)
 {
 	struct stat st;
 
-	return strncmp(device, UBI_PREFIX, strlen(UBI_PREFIX)) == 0 ||
-	       (stat(device, &st) == 0 && S_ISCHR(st.st_mode));
+	return !uboot_is_ubi(device) && stat(device, &st) == 0 && S_ISCHR(st.st_mode);
 }
 
 static void open_devices(struct uboot *ub)
@@ -324,8 +345,13 @@ static void open_devices(struct uboot *ub)
 	ub->plain = !is_flash(ub->env.copies[0].device) && !is_flash(ub->env.copies[1].device);
 	/* Only to read and to flush: libubootenv opens them for writing, and lifts the write
 	 * protection of an eMMC boot partition for that. */
-	for (unsigned int i = 0; ub->plain && i < UBOOT_COPIES; i++)
-		(void)blockdev_open(ub->env.copies[i].device, 0, &ub->dev[i], &ub->dev_why[i]);
+	for (unsigned int i = 0; ub->plain && i < UBOOT_COPIES; i++) {
+		const char *device = ub->env.copies[i].device;
+
+		ub->ubi[i] = uboot_is_ubi(device);
+		if (!ub->ubi[i])
+			(void)blockdev_open(device, 0, &ub->dev[i], &ub->dev_why[i]);
+	}
 }
 
 int uboot_open(const char *config, struct bootloader **ret, struct err *err)

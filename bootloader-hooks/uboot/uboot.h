@@ -8,6 +8,7 @@
  *	values.c     the variables' texts <-> struct boot_state; pure
  *	copy.c       the bytes of one copy, as U-Boot's documentation has them; pure
  *	fw_config.c  /etc/fw_env.config: where the copies are
+ *	ubi.c        copies in UBI volumes
  *	store.c      libubootenv, which writes them
  *	uboot.c      the hook: reads both copies, tells what is wrong with them, commits
  */
@@ -91,6 +92,15 @@ struct fw_env {
 int fw_env_read(const char *path, struct fw_env *ret, struct err *err);
 int fw_env_parse(const char *path, const struct bytes *text, struct fw_env *ret, struct err *err);
 void fw_env_finish(struct fw_env *env);
+
+/* ---- ubi.c ---- */
+
+bool uboot_is_ubi(const char *device);
+/* The first `size` bytes of the volume. */
+int uboot_ubi_read(const char *device, uint8_t *buf, size_t size, struct err *err);
+/* A volume to which a write was cut off, so that nothing of it can be read, becomes one that is blank;
+ * any other stays as it is. */
+int uboot_ubi_mend(const char *device, size_t size, struct err *err);
 
 /* ---- store.c: libubootenv ---- */
 

@@ -255,6 +255,10 @@ rm "$fw_config"
 refused "no fw_env.config" "'$fw_config': No such file or directory"
 printf '%s 0 0x4000\n%s 0x4000 0x4000\n' /nowhere/env /nowhere/env >"$fw_config"
 refused "fw_env.config points to nothing" "'/nowhere/env': No such file or directory"
+printf '%s 0 0x4000\n' /dev/ubi9:none /dev/ubi9:other >"$fw_config"
+refused "a UBI volume that is not there" "there is no UBI volume 'none' on '/dev/ubi9'; is it attached"
+printf '%s 0 0x4000\n' /dev/ubi:none /dev/ubi:other >"$fw_config"
+refused "a UBI volume without a device" "'/dev/ubi:none' names no UBI volume: expected /dev/ubiN:NAME"
 
 # ---- one copy is enough, and is said once ----
 fw_env BOOT_ORDER="A B" BOOT_A_LEFT=63 BOOT_B_LEFT=63
