@@ -28,7 +28,7 @@ ifeq ($(origin CC),default)
 CC := $(if $(CROSS),$(CROSS)-gcc --sysroot=$(SYSROOT),gcc)
 endif
 
-LIBS_DEVICE := libarchive libcrypto libcurl jansson inih blkid libzstd libseccomp libubootenv
+LIBS_DEVICE := libarchive libssl libcrypto libcurl jansson inih blkid libzstd libseccomp libubootenv
 LIBS_HOST := fdisk
 LIBS_TEST := cmocka
 

@@ -120,7 +120,20 @@ empty_b
 # ---- TLS ----
 remember
 fails 8 "a certificate that nobody vouches for" "https://localhost:$((http + 1))/2.abide" 'certificate'
-sed -i "/^\\[source\\]/a ca-file = $work/tls.pem" "$work/system.conf"
+# Others' authorities, and the one that is needed, first and last.
+openssl req -x509 -newkey rsa:2048 -nodes -keyout "$work/other.key" -out "$work/other.pem" -days 30 \
+	-subj /CN=localhost -addext subjectAltName=DNS:localhost 2>/dev/null
+sed -i "/^\\[source\\]/a ca-file = $work/roots.pem" "$work/system.conf"
+cp "$work/other.pem" "$work/roots.pem"
+fails 8 "a certificate that another authority vouches for" "https://localhost:$((http + 1))/2.abide" 'certificate'
+echo nothing >"$work/roots.pem"
+fails 8 "a file without a certificate" "https://localhost:$((http + 1))/2.abide" 'no usable CA certificates'
+head -c 700 "$work/other.pem" | cat "$work/tls.pem" - >"$work/roots.pem"
+fails 8 "one that is cut off" "https://localhost:$((http + 1))/2.abide" 'no usable CA certificates'
+cat "$work/other.pem" "$work/tls.pem" >"$work/roots.pem"
+expect 0 "the last of two authorities" abide info "https://localhost:$((http + 1))/2.abide"
+cat "$work/tls.pem" "$work/other.pem" >"$work/roots.pem"
+expect 0 "the first of two" abide info "https://localhost:$((http + 1))/2.abide"
 fails 8 "a certificate for another name" "https://127.0.0.1:$((http + 1))/2.abide" 'certificate|127\.0\.0\.1'
 fails 8 "a redirect from https down to http" "https://localhost:$((http + 1))/down" 'redirected from https down'
 expect 0 "https" abide install "https://localhost:$((http + 1))/2.abide"

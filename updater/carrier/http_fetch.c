@@ -415,8 +415,7 @@ int http_fetch_ask(
 {
 	struct http_lane *lane = lane_at(fetch, fetch->used);
 
-	if (!lane->transfer &&
-		http_transfer_new(fetch->pool, &fetch->options.ca, &lane->transfer, err) < 0)
+	if (!lane->transfer && http_transfer_new(fetch->pool, &lane->transfer, err) < 0)
 		return -1;
 	http_lane_assign(lane, ranges, count);
 	fetch->used++;
@@ -505,7 +504,7 @@ int http_fetch_new(const char *url, const char *display, const struct source_opt
 	fetch->display = display;
 	fetch->lanes_max = LANES;
 	fetch->patience.options = &fetch->options;
-	if (http_pool_new(&fetch->pool, err) < 0) {
+	if (http_pool_new(&fetch->options.ca, &fetch->pool, err) < 0) {
 		http_fetch_free(&fetch);
 		return -1;
 	}

@@ -65,14 +65,13 @@ struct http_progress {
 	uint64_t received; /* those of them that are the file's */
 };
 
-int http_pool_new(struct http_pool **ret, struct err *err);
+/* ca: PEM, borrowed until it is freed; empty: the system's. */
+int http_pool_new(const struct bytes *ca, struct http_pool **ret, struct err *err);
 void http_pool_free(struct http_pool **pool);
 /* Does for all transfers what can be done at once; if that is nothing waits for at most that long. */
 int http_pool_pump(struct http_pool *pool, int timeout_ms, struct err *err);
 
-/* ca: PEM, borrowed until it is freed; empty: the system's. */
-int http_transfer_new(struct http_pool *pool, const struct bytes *ca, struct http_transfer **ret,
-	struct err *err);
+int http_transfer_new(struct http_pool *pool, struct http_transfer **ret, struct err *err);
 void http_transfer_free(struct http_transfer **transfer);
 /* Ends a running one; what is in the buffer stays. Where the answer has a length that was asked for,
  * the connection is used again if the server lets it, and bytes beyond Content-Length are dropped with
