@@ -23,6 +23,7 @@ enum entry_offset {
 };
 #define NAME_MAX_UNITS 36u
 #define ENTRIES_MAX    1024u
+#define USUAL_LEN      16384u /* 128 entries of 128 bytes */
 
 static const uint8_t SIGNATURE[8] = {'E', 'F', 'I', ' ', 'P', 'A', 'R', 'T'};
 
@@ -39,6 +40,24 @@ static uint32_t crc32(const uint8_t *p, size_t len, uint32_t crc)
 		crc = crc >> 4 ^ TABLE[crc & 15];
 	}
 	return crc;
+}
+
+/* A disk is asked a hundred thousand times, and its table hardly ever changes: the checksum is taken
+ * anew when the bytes are others than the last time. */
+static uint32_t entries_crc32(const uint8_t *p, size_t len)
+{
+	static uint8_t last[USUAL_LEN];
+	static size_t last_len;
+	static uint32_t last_crc;
+
+	if (len > sizeof(last))
+		return ~crc32(p, len, UINT32_MAX);
+	if (len != last_len || memcmp(p, last, len) != 0) {
+		last_crc = ~crc32(p, len, UINT32_MAX);
+		last_len = len;
+		memcpy(last, p, len);
+	}
+	return last_crc;
 }
 
 struct table {
@@ -74,7 +93,7 @@ static bool read_table(const struct rawdisk *disk, uint64_t lba, struct table *r
 		len > disk->size - entries_lba * RAWDISK_SECTOR)
 		return false;
 	ret->entries = disk->bytes + entries_lba * RAWDISK_SECTOR;
-	return ~crc32(ret->entries, len, UINT32_MAX) == le32_get(head + HEADER_ENTRIES_CRC);
+	return entries_crc32(ret->entries, len) == le32_get(head + HEADER_ENTRIES_CRC);
 }
 
 /* Names are compared as far as they are ASCII, which ours are. */

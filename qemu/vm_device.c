@@ -31,7 +31,7 @@
 		"-serial", "chardev:console", "-device", "pci-serial,chardev=channel", \
 		"-device", "i6300esb", "-action", "watchdog=reset", \
 		"-device", "virtio-net-pci,netdev=net,romfile=", __VA_ARGS__, NULL}, \
-	.loader = "U-Boot 20", .counted = "abide: group B on trial", \
+	.loader = "U-Boot 20", .counted = "tries left after this one", \
 	.not_loaded = "does not load from", .slots = {{.class = "rootfs"}}
 /* clang-format on */
 
@@ -41,7 +41,7 @@ const struct vm_device VM_DEVICES[] = {
 		.title = "x86_64, UEFI, GRUB",
 		X86_64_UEFI,
 		.loader = "Welcome to GRUB!",
-		.counted = "abide: group B on trial",
+		.counted = "tries left after this one",
 		.not_loaded = "does not load",
 		.slots = {{.class = "rootfs"}},
 		.view = &BOOT_VIEW_GRUB,

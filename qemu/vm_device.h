@@ -40,7 +40,7 @@ struct vm_device {
 
 	/* What the console says, in this order, at every boot. */
 	const char *loader; /* the bootloader runs, and has changed nothing yet */
-	/* A trial was counted down and will be started; of group B. NULL: it says nothing. */
+	/* A trial was counted down and will be started, of either group. NULL: it says nothing. */
 	const char *counted;
 	/* The kernel of a group did not load. NULL: it says nothing. */
 	const char *not_loaded;
