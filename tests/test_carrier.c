@@ -72,11 +72,33 @@ static const char *write_sample(struct scratch *scratch)
 
 /* ---- a whole session ---- */
 
+/* What its store says of the wanted chunks. */
+static uint64_t weight_of(size_t image, const uint8_t *wanted)
+{
+	CLEANUP(bytes_finish) struct bytes copy = {0};
+	CLEANUP(store_free) struct store *store = NULL;
+	uint64_t weight = 0;
+	struct err err;
+
+	assert_int_equal(
+		bytes_copy(sample.store[image].data, sample.store[image].len, &copy, &err), 0);
+	assert_int_equal(store_parse(&copy, sample.index[image], &store, &err), 0);
+	for (uint32_t i = 0; i < SAMPLE_CHUNKS; i++)
+		if (wanted[0] >> i & 1)
+			weight += store_length(store, i);
+	return weight;
+}
+
 /* The wanted chunks of one image, compared with the image. */
 static int take_image(struct carrier *carrier, size_t image, const uint8_t *wanted, struct err *err)
 {
 	static uint8_t buf[INDEX_CHUNK_MAX];
+	uint64_t weight = 0;
 
+	if (carrier_weigh(carrier, sample.class[image], sample.index[image], wanted, &weight, err) <
+		0)
+		return -1;
+	assert_int_equal(weight, weight_of(image, wanted));
 	if (carrier_want(carrier, sample.class[image], sample.index[image], wanted, NULL, err) < 0)
 		return -1;
 	for (uint32_t i = 0; i < SAMPLE_CHUNKS; i++) {
@@ -245,7 +267,9 @@ static void test_carrier__may_be_closed_at_any_point(void **state)
 						 &sample.wanted[0], NULL, &err),
 				0);
 		if (step > 2)
-			assert_int_equal(take_image(carrier, 0, (const uint8_t[]){0}, &err), 0);
+			assert_int_equal(carrier_want(carrier, sample.class[0], sample.index[0],
+						 (const uint8_t[]){0}, NULL, &err),
+				0);
 		carrier_close(&carrier);
 		assert_null(carrier);
 	}
@@ -549,6 +573,7 @@ enum step {
 	AT_MANIFEST,
 	AT_SIGNATURE, /* after the manifest was sent */
 	AT_INDEX,
+	AT_WEIGH,
 	AT_CHUNK, /* the second wanted one */
 	WITHIN_CHUNK, /* half of it is sent */
 	AT_END,
@@ -640,6 +665,12 @@ static void play(struct stage *stage, const struct message *message)
 		image = stage->indexes++;
 		say(stage, MESSAGE_INDEX, sample.index_raw[image].data,
 			sample.index_raw[image].len);
+		break;
+	case MESSAGE_WEIGH:
+		reach(stage, AT_WEIGH);
+		image = strcmp((char *)payload, sample.class[0]) == 0 ? 0 : 1;
+		le64_put(end, weight_of(image, payload + MESSAGE_CLASS_FIELD));
+		say(stage, MESSAGE_WEIGH, end, MESSAGE_WEIGH_LEN);
 		break;
 	case MESSAGE_WANT:
 		image = strcmp((char *)payload, sample.class[0]) == 0 ? 0 : 1;
@@ -885,6 +916,15 @@ static void in_a_later_batch(int in_fd, int out_fd)
 	place(out_fd, 1, 2 * RING_BATCH, 4096);
 }
 
+static void heavy(int in_fd, int out_fd)
+{
+	uint8_t weight[MESSAGE_WEIGH_LEN];
+
+	(void)in_fd;
+	le64_put(weight, sample.plain_len[0] + 1);
+	raw(out_fd, MESSAGE_WEIGH, sizeof(weight), weight, sizeof(weight));
+}
+
 static void other_index(int in_fd, int out_fd)
 {
 	static uint8_t index[100];
@@ -914,6 +954,9 @@ static void test_carrier__chunks_must_be_the_wanted_ones(void **state)
 	assert_non_null(strstr(err.msg, "another length"));
 	assert_int_equal(run_impostor(AT_INDEX, other_index, &err), -1);
 	assert_int_equal(err.code, FAIL_UNTRUSTED);
+	assert_int_equal(run_impostor(AT_WEIGH, heavy, &err), -1);
+	assert_int_equal(err.code, FAIL_UNTRUSTED);
+	assert_non_null(strstr(err.msg, "more bytes are stored than the image has"));
 }
 
 static void endless_alive(int in_fd, int out_fd)

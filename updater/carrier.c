@@ -428,8 +428,8 @@ int carrier_stores(
 	return 0;
 }
 
-int carrier_want(struct carrier *carrier, const char *class, const struct index *index,
-	const uint8_t *bitmap, const struct carrier_base *base, struct err *err)
+static int send_bitmap(struct carrier *carrier, enum message_type type, const char *class,
+	const struct index *index, const uint8_t *bitmap, struct err *err)
 {
 	uint8_t start[MESSAGE_HEAD_LEN + MESSAGE_CLASS_FIELD] = {0};
 	size_t bitmap_len = (index_count(index) + 7u) / 8u;
@@ -437,13 +437,36 @@ int carrier_want(struct carrier *carrier, const char *class, const struct index 
 
 	if (class_len < 1 || class_len > MANIFEST_CLASS_MAX)
 		return err_set(err, FAIL_UNTRUSTED, "class '%s'", class);
-	carrier->base = base;
-	le32_put(start, MESSAGE_WANT);
+	le32_put(start, type);
 	le32_put(start + 4, (uint32_t)(MESSAGE_CLASS_FIELD + bitmap_len));
 	memcpy(start + MESSAGE_HEAD_LEN, class, class_len);
 	if (send_all(carrier, start, sizeof(start), err) < 0)
 		return -1;
 	return send_all(carrier, bitmap, bitmap_len, err);
+}
+
+int carrier_weigh(struct carrier *carrier, const char *class, const struct index *index,
+	const uint8_t *bitmap, uint64_t *ret, struct err *err)
+{
+	uint8_t payload[MESSAGE_WEIGH_LEN];
+	uint32_t len = 0;
+
+	if (send_bitmap(carrier, MESSAGE_WEIGH, class, index, bitmap, err) < 0 ||
+		next_answer(carrier, MESSAGE_WEIGH, &len, err) < 0 ||
+		receive(carrier, payload, sizeof(payload), err) < 0)
+		return -1;
+	/* Nothing is stored in more bytes than it has. */
+	if (le64_get(payload) > index_image_size(index))
+		return lie(err, "more bytes are stored than the image has");
+	*ret = le64_get(payload);
+	return 0;
+}
+
+int carrier_want(struct carrier *carrier, const char *class, const struct index *index,
+	const uint8_t *bitmap, const struct carrier_base *base, struct err *err)
+{
+	carrier->base = base;
+	return send_bitmap(carrier, MESSAGE_WANT, class, index, bitmap, err);
 }
 
 /* A child that is gone needs no room; what it sent before, its error at last, is still to be read. */

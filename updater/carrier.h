@@ -7,7 +7,7 @@
  * lengths are bounded here, contents are for the caller to authenticate.
  *
  *	carrier_open -> carrier_manifest -> carrier_index (each image, in order) -> (carrier_stores)
- *	  -> { carrier_want -> carrier_chunk (each wanted one, ascending) } (each image, in order)
+ *	  -> (carrier_weigh*) -> { carrier_want -> carrier_chunk (each wanted one, ascending) } (each image, in order)
  *	  -> carrier_end -> carrier_close
  *
  * carrier_close() may come at any point and ends the child. An image of which nothing is wanted
@@ -80,6 +80,10 @@ int carrier_index(struct carrier *carrier, const char *class, uint64_t size, str
  * as the child says, and *ret_base the artifact it is of use with. */
 int carrier_stores(
 	struct carrier *carrier, bool *ret_delta, struct digest *ret_base, struct err *err);
+/* How many bytes of the source carrier_want() would read for these chunks, as they are stored: as the
+ * child says, for display only. */
+int carrier_weigh(struct carrier *carrier, const char *class, const struct index *index,
+	const uint8_t *bitmap, uint64_t *ret, struct err *err);
 /* Bit i of the bitmap (byte i / 8, bit i % 8): chunk i of CLASS is wanted. The index is the
  * authenticated one; the child uses its own copy. base: borrowed until the last of the chunks came;
  * NULL: the child has no reason to ask. */

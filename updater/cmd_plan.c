@@ -27,18 +27,20 @@ static const char *explain(const struct install_plan *plan)
 	return "";
 }
 
-static void print_image(const char *class, uint64_t size, const struct plan_totals *bytes)
+static void print_image(
+	const char *class, uint64_t size, const struct plan_totals *bytes, uint64_t stored)
 {
-	char all[UI_SIZE_MAX], fetch[UI_SIZE_MAX], in_place[UI_SIZE_MAX], seed[UI_SIZE_MAX],
-		moved[UI_SIZE_MAX], repeat[UI_SIZE_MAX], zero[UI_SIZE_MAX], write[UI_SIZE_MAX];
+	char all[UI_SIZE_MAX], travel[UI_SIZE_MAX], fetch[UI_SIZE_MAX], in_place[UI_SIZE_MAX],
+		seed[UI_SIZE_MAX], moved[UI_SIZE_MAX], repeat[UI_SIZE_MAX], zero[UI_SIZE_MAX],
+		write[UI_SIZE_MAX];
 
-	ui_say("  %s, %s: %s to fetch (before compression), %s to copy from the running group, "
+	ui_say("  %s, %s: %s to fetch (for %s of the image), %s to copy from the running group, "
 	       "%s from elsewhere in the slot, %s thought to be in place, %s repeated, %s zero; "
 	       "%s to write\n",
-		class, ui_size(size, all), ui_size(bytes->fetch, fetch), ui_size(bytes->seed, seed),
-		ui_size(bytes->moved, moved), ui_size(bytes->in_place, in_place),
-		ui_size(bytes->repeat, repeat), ui_size(bytes->zero, zero),
-		ui_size(size - bytes->in_place, write));
+		class, ui_size(size, all), ui_size(stored, travel), ui_size(bytes->fetch, fetch),
+		ui_size(bytes->seed, seed), ui_size(bytes->moved, moved),
+		ui_size(bytes->in_place, in_place), ui_size(bytes->repeat, repeat),
+		ui_size(bytes->zero, zero), ui_size(size - bytes->in_place, write));
 }
 
 static void print_plan(const struct install_plan *plan)
@@ -54,7 +56,8 @@ static void print_plan(const struct install_plan *plan)
 	if (plan->action != PLAN_WRITE || plan->refused)
 		return;
 	for (size_t i = 0; i < manifest->image_count; i++)
-		print_image(manifest->images[i].class, manifest->images[i].size, &plan->totals[i]);
+		print_image(manifest->images[i].class, manifest->images[i].size, &plan->totals[i],
+			plan->stored[i]);
 }
 
 static int run(struct cmd *cmd, struct err *err)

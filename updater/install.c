@@ -407,6 +407,10 @@ static int plan_write(struct install *in, struct install_plan *plan, struct err 
 		if (install_plan_slot(in, class, &seals[class], &image, err) < 0)
 			return -1;
 		plan->totals[k] = plan_totals(image, in->artifact.indexes[k]);
+		if (plan->totals[k].fetch > 0 &&
+			carrier_weigh(in->artifact.carrier, name, in->artifact.indexes[k],
+				plan_wanted(image), &plan->stored[k], err) < 0)
+			return -1;
 	}
 	return 0;
 }

@@ -73,6 +73,8 @@ struct install_plan {
 	bool refused; /* a check is not ok: the action would not happen */
 	bool delta;
 	struct plan_totals totals[MANIFEST_IMAGES_MAX]; /* by image; PLAN_WRITE only */
+	uint64_t stored
+		[MANIFEST_IMAGES_MAX]; /* bytes in the source of what is fetched, as the carrier says */
 };
 int install_plan(struct device *device, const char *source, const struct install_options *options,
 	struct install_plan *ret, struct err *err);

@@ -266,9 +266,11 @@ static json_t *plan_images(const struct install_plan *plan)
 		return array;
 	for (size_t i = 0; i < plan->manifest->image_count; i++)
 		(void)json_array_append_new(array,
-			json_pack("{s:s, s:o, s:o, s:o}", "class", plan->manifest->images[i].class,
-				"size", number(plan->manifest->images[i].size), "bytes",
-				totals(&plan->totals[i]), "write",
+			json_pack("{s:s, s:o, s:o, s:o, s:o}", "class",
+				plan->manifest->images[i].class, "size",
+				number(plan->manifest->images[i].size), "bytes",
+				totals(&plan->totals[i]), "stored", number(plan->stored[i]),
+				"write",
 				number(plan->manifest->images[i].size - plan->totals[i].in_place)));
 	return array;
 }

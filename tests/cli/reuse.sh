@@ -55,6 +55,11 @@ for kind in squashfs ext4; do
 	count_anew
 	expect 0 "$kind: install" abide install --json "$url/2.abide"
 	echo "# $kind: $(sent) of $size bytes in $(requests) requests"
+	# The header, and gaps that are not worth a range of their own: up to 2 KiB each.
+	header=$(tar -tvf "$work/2.abide" rootfs.index rootfs.store | awk '{ n += $3 } END { print n }')
+	check "$kind: as many bytes as planned, and the header" \
+		[ "$(sent)" -ge $(($(planned stored) + header)) ]
+	check "$kind: and little more" [ "$(sent)" -le $(($(planned stored) + header + 65536)) ]
 	check "$kind: less than a fifth was sent" [ "$(sent)" -lt $((size / 5)) ]
 	check "$kind: in few requests" [ "$(requests)" -lt 20 ]
 	for bytes in fetch running moved in_place repeat zero; do

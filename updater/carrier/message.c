@@ -36,6 +36,8 @@ static const struct range LENGTHS[][2] = {
 	[MESSAGE_STORES] = {{0, 0}, {0, DIGEST_LEN}},
 	[MESSAGE_BASE] = {{1, PATCH_PREFIX_MAX}, {PATCH_RUN_LEN, PATCH_RUN_LEN *PATCH_RUNS_MAX}},
 	[MESSAGE_TAKEN] = {{0, 0}, NEVER},
+	[MESSAGE_WEIGH] = {{MESSAGE_CLASS_FIELD + 1, MESSAGE_CLASS_FIELD + MESSAGE_BITMAP_MAX},
+		{MESSAGE_WEIGH_LEN, MESSAGE_WEIGH_LEN}},
 };
 
 int message_parse_head(const uint8_t head[static MESSAGE_HEAD_LEN], enum message_from from,

@@ -15,6 +15,8 @@
  *	  carrier    INDEX        the member's bytes, as many as asked     24..INDEX_SIZE_MAX
  *	installer    STORES ?     nothing                                  0
  *	  carrier    STORES       of a delta: its base's artifact id       0 or 32
+ *	installer    WEIGH *      class and bitmap as in WANT              33..32+MESSAGE_BITMAP_MAX
+ *	  carrier    WEIGH        stored bytes that WANT would read 8      8
  *	installer    WANT *       class, zeros up to 32 bytes, bitmap      33..32+MESSAGE_BITMAP_MAX
  *	  carrier    BASE ?       runs of the base's chunks (patch.h)      6..6*PATCH_RUNS_MAX
  *	  installer  BASE         these chunks' bytes, end to end          1..PATCH_PREFIX_MAX
@@ -61,6 +63,7 @@
 #define MESSAGE_OPEN_MAX    (MESSAGE_OPEN_LEN + MESSAGE_NAME_MAX + MESSAGE_CA_MAX)
 #define MESSAGE_CLASS_FIELD 32u
 #define MESSAGE_CHUNK_LEN   12u
+#define MESSAGE_WEIGH_LEN   8u
 #define MESSAGE_END_LEN     12u
 #define MESSAGE_BITMAP_MAX  (INDEX_CHUNKS_MAX / 8u)
 #define MESSAGE_GATHER      (32u << 10) /* bytes of messages for one write(2) */
@@ -79,8 +82,9 @@ enum message_type {
 	MESSAGE_STORES,
 	MESSAGE_BASE,
 	MESSAGE_TAKEN,
+	MESSAGE_WEIGH,
 };
-#define MESSAGE_LAST MESSAGE_TAKEN
+#define MESSAGE_LAST MESSAGE_WEIGH
 
 enum message_from {
 	MESSAGE_FROM_INSTALLER,

@@ -236,12 +236,12 @@ static int enter_data(struct session *session, struct err *err)
 	return 0;
 }
 
-static int answer_want(struct session *session, const struct message *message, struct err *err)
+/* A class and a bitmap, into session->bitmap: the payload of WEIGH and WANT. */
+static int take_bitmap(struct session *session, const struct message *message,
+	char ret_class[static MANIFEST_CLASS_MAX + 1], struct err *err)
 {
 	uint8_t field[MESSAGE_CLASS_FIELD];
-	char class[MANIFEST_CLASS_MAX + 1];
 	uint32_t bitmap_len = message->len - MESSAGE_CLASS_FIELD;
-	const struct image *image;
 	void *p = NULL;
 
 	free(steal_ptr(&session->bitmap));
@@ -251,8 +251,50 @@ static int answer_want(struct session *session, const struct message *message, s
 	if (message_payload(&session->reader, field, sizeof(field), err) < 0 ||
 		message_payload(&session->reader, session->bitmap, bitmap_len, err) < 0)
 		return -1;
-	if (!message_parse_class(field, sizeof(field), class))
-		return err_set(err, FAIL_UNTRUSTED, "WANT without a class");
+	if (!message_parse_class(field, sizeof(field), ret_class))
+		return err_set(err, FAIL_UNTRUSTED, "a bitmap without a class");
+	return 0;
+}
+
+static int check_bitmap(const struct image *image, uint32_t len, struct err *err)
+{
+	if (len == (index_count(image->index) + 7u) / 8u)
+		return 0;
+	return err_set(err, FAIL_UNTRUSTED, "a bitmap of %u bytes for the chunks of '%s'", len,
+		image->class);
+}
+
+static int answer_weigh(struct session *session, const struct message *message, struct err *err)
+{
+	uint32_t bitmap_len = message->len - MESSAGE_CLASS_FIELD;
+	char class[MANIFEST_CLASS_MAX + 1];
+	uint8_t payload[MESSAGE_WEIGH_LEN];
+	const struct image *image = NULL;
+	uint64_t weight = 0;
+
+	if (take_bitmap(session, message, class, err) < 0 ||
+		(!session->stores_read && read_stores(session, err) < 0))
+		return -1;
+	for (size_t i = 0; i < session->image_count; i++)
+		if (strcmp(session->images[i].class, class) == 0)
+			image = &session->images[i];
+	if (!image)
+		return err_set(err, FAIL_UNTRUSTED, "WEIGH '%s', which has no index", class);
+	if (check_bitmap(image, bitmap_len, err) < 0 ||
+		serve_weight(session, image, bitmap_len, &weight, err) < 0)
+		return -1;
+	le64_put(payload, weight);
+	return message_put(&session->writer, MESSAGE_WEIGH, payload, sizeof(payload), err);
+}
+
+static int answer_want(struct session *session, const struct message *message, struct err *err)
+{
+	uint32_t bitmap_len = message->len - MESSAGE_CLASS_FIELD;
+	char class[MANIFEST_CLASS_MAX + 1];
+	const struct image *image;
+
+	if (take_bitmap(session, message, class, err) < 0)
+		return -1;
 	do {
 		if (session->image_at == session->image_count)
 			return err_set(err, FAIL_UNTRUSTED,
@@ -261,9 +303,8 @@ static int answer_want(struct session *session, const struct message *message, s
 			return -1;
 		image = &session->images[session->image_at - 1];
 	} while (strcmp(image->class, class) != 0);
-	if (bitmap_len != (index_count(image->index) + 7u) / 8u)
-		return err_set(err, FAIL_UNTRUSTED, "WANT '%s' with a bitmap of %u bytes", class,
-			bitmap_len);
+	if (check_bitmap(image, bitmap_len, err) < 0)
+		return -1;
 	return serve_chunks(session, image, bitmap_len, err);
 }
 
@@ -295,6 +336,8 @@ static int answer(struct session *session, const struct message *message, struct
 		return answer_index(session, message, err);
 	case MESSAGE_STORES:
 		return answer_stores(session, err);
+	case MESSAGE_WEIGH:
+		return answer_weigh(session, message, err);
 	case MESSAGE_WANT:
 		return answer_want(session, message, err);
 	case MESSAGE_TAKEN:

@@ -239,6 +239,20 @@ static int send_chunks(struct session *session, const struct image *image, struc
 	return 0;
 }
 
+int serve_weight(struct session *session, const struct image *image, size_t bitmap_len,
+	uint64_t *ret, struct err *err)
+{
+	uint64_t weight = 0; /* at most the size of the data member */
+
+	if (find_needed(session, image, bitmap_len, err) < 0)
+		return -1;
+	for (uint32_t i = 0; i < index_count(image->index); i++)
+		if (is_wanted(session->needed, i))
+			weight += store_length(image->store, i);
+	*ret = weight;
+	return 0;
+}
+
 int serve_chunks(
 	struct session *session, const struct image *image, size_t bitmap_len, struct err *err)
 {

@@ -62,6 +62,9 @@ struct session {
  * entered. */
 int serve_chunks(
 	struct session *session, const struct image *image, size_t bitmap_len, struct err *err);
+/* How many stored bytes serve_chunks() would read for the bitmap. */
+int serve_weight(struct session *session, const struct image *image, size_t bitmap_len,
+	uint64_t *ret, struct err *err);
 /* The installer has copied a batch of the ring. */
 int serve_taken(struct session *session, struct err *err);
 
