@@ -800,6 +800,12 @@ static void test_commit__read_only_and_full(void **state)
 	refuses(m, &flipped, "No space left");
 	found = must_read(m);
 	assert_true(boot_state_equal(&found, &fresh));
+	/* Room for the entry and BootNext, and then none for what is written after them. */
+	assert_int_equal(unlink(scratch_path(*state, "efivars/AbideState-" OWN)), 0);
+	assert_int_equal(unlink(scratch_path(*state, "efivars/fill0")), 0);
+	refuses(m, &flipped, "No space left");
+	found = must_read(m);
+	assert_true(boot_state_equal(&found, &fresh));
 	bootloader_close(&m->bl);
 }
 

@@ -351,7 +351,10 @@ static int commit_managed(
 	enum group trial = GROUP_A;
 	bool has_trial = trial_of(state, &trial), waits = false;
 	enum manager_entry next = (enum manager_entry)trial;
+	bool asks = has_trial && !(m->has_next && manager_is(m, next, m->next));
 
+	if (manager_check_memory(e->variables, err) < 0)
+		return -1;
 	for (enum group g = GROUP_A; g < GROUP_COUNT; g++)
 		if (wanted_entry(state, g) && write_entry(e, m, (enum manager_entry)g, g, err) < 0)
 			return -1;
@@ -361,9 +364,16 @@ static int commit_managed(
 		(has_trial && manager_write_next(e->variables, m, &next, err) < 0))
 		return -1;
 	if (settle_probe(e, m, &memory, &waits, err) < 0 ||
-		(!waits && probe(e, m, state, &memory, err) < 0))
+		(!waits && probe(e, m, state, &memory, err) < 0) ||
+		manager_write_memory(e->variables, &memory, err) < 0) {
+		struct err ignored; /* the first one counts */
+
+		/* What failed is not tried: the order boots, as before. */
+		if (asks)
+			(void)manager_write_next(e->variables, m, NULL, &ignored);
 		return -1;
-	return manager_write_memory(e->variables, &memory, err);
+	}
+	return 0;
 }
 
 static int efi_commit(struct bootloader *bl, const struct boot_state *state, struct err *err)

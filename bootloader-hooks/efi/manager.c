@@ -272,6 +272,11 @@ int manager_write_next(const char *variables, const struct manager *m,
 	return variable_write(variables, "BootNext", EFI_GLOBAL, raw, sizeof(raw), err);
 }
 
+int manager_check_memory(const char *variables, struct err *err)
+{
+	return variable_check_writable(variables, OWN_NAME, OWN_GUID, err);
+}
+
 int manager_write_memory(
 	const char *variables, const struct manager_memory *memory, struct err *err)
 {

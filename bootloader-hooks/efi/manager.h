@@ -73,6 +73,8 @@ int manager_write_order(
 /* entry NULL: removes it. */
 int manager_write_next(const char *variables, const struct manager *m,
 	const enum manager_entry *entry, struct err *err);
+/* What is told of a failure by manager_write_memory(), before anything is written. */
+int manager_check_memory(const char *variables, struct err *err);
 int manager_write_memory(
 	const char *variables, const struct manager_memory *memory, struct err *err);
 

@@ -87,6 +87,17 @@ static int open_mutable(const char *path, int *ret_fd, struct err *err)
 	return -1;
 }
 
+int variable_check_writable(
+	const char *directory, const char *name, const char *guid, struct err *err)
+{
+	CLEANUP(cleanup_fd) int fd = -1;
+	char path[PATH_MAX];
+
+	if (path_of(directory, name, guid, path, err) < 0)
+		return -1;
+	return access(path, F_OK) < 0 ? 0 : open_mutable(path, &fd, err);
+}
+
 static int check_written(const char *path, int fd, size_t len, struct err *err)
 {
 	struct stat st;

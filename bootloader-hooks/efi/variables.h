@@ -25,6 +25,9 @@ int variable_read(const char *directory, const char *name, const char *guid, boo
 /* One that has the value already is not written. */
 int variable_write(const char *directory, const char *name, const char *guid, const void *data,
 	size_t len, struct err *err);
+/* Fails if it is there and could not be written, before anything else is. */
+int variable_check_writable(
+	const char *directory, const char *name, const char *guid, struct err *err);
 /* One that is not there is removed already. */
 int variable_remove(const char *directory, const char *name, const char *guid, struct err *err);
 

@@ -134,6 +134,24 @@ expect 7 "no command line for the other group" abide install --force "$work/2.ab
 said "  is told" "b.cmdline': No such file"
 check "  and a boots" variable_is BootOrder 00010100
 mv "$work/cmdline" "$esp/abide/b.cmdline"
+mv "$esp/abide" "$work/abide"
+refused "no ESP" "abide/boot-[ab].efi' \(is the ESP mounted on '$esp'\?\): No such file"
+mv "$work/abide" "$esp/abide"
+mount --bind "$vars" "$vars" && mount -o remount,bind,ro "$vars"
+refused "efivarfs is read-only" "mounted read-only \(mount -o remount,rw\)"
+umount "$vars"
+# Where root may not take the flag off either.
+if chattr +i "$vars/$own" 2>/dev/null; then
+	refused_abide() { setpriv --bounding-set -linux_immutable --inh-caps -linux_immutable "$ABIDE" -c "$work/system.conf" "$@"; }
+	(cd "$vars" && cksum ./*) >"$work/before"
+	expect 7 "a variable that is immutable, and stays so" refused_abide install --force "$work/2.abide"
+	said "  is told" "$own' is immutable, and stays so"
+	(cd "$vars" && cksum ./*) >"$work/after"
+	chattr -i "$vars/$own"
+	check "  and group a boots" variable_is BootOrder 00010100
+else
+	ok "a variable that is immutable # SKIP no immutable flag here"
+fi
 
 # BootNext was taken, and something else was booted.
 printf '\007\000\000\000\001\003\000\000another boot    ' >"$vars/$own"

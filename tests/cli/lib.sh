@@ -92,6 +92,17 @@ not_said() { # what pattern
 	if grep -Eqe "$2" "$work/out" "$work/err"; then not_ok "$1"; else ok "$1"; fi
 }
 
+# A bootloader's state that makes no sense: every command says so, exit status 7, and leaves it.
+boot_refused() { # file what pattern: bundle 2 is there
+	boot_before=$([ ! -e "$1" ] || sha256sum <"$1")
+	for command in status confirm "install $work/2.abide" "activate b" revert; do
+		# shellcheck disable=SC2086 # words
+		expect 7 "$2: $command" abide $command
+		said "  it says so" "$3"
+	done
+	check "$2: nothing is changed" [ "$boot_before" = "$([ ! -e "$1" ] || sha256sum <"$1")" ]
+}
+
 # The value of a number or a string in the last JSON line of the output, or nothing.
 field() { # name
 	tail -n 1 "$work/out" | sed -n "s/.*\"$1\":\"\\{0,1\\}\\([^\",}]*\\).*/\\1/p"

@@ -203,18 +203,8 @@ fi
 fw_env BOOT_ORDER="A B" BOOT_A_LEFT=63 BOOT_B_LEFT=63
 cp "$env_file" "$work/good.env"
 
-print_environment() {
-	[ ! -e "$env_file" ] || sha256sum <"$env_file"
-}
-
 refused() { # what pattern
-	before=$(print_environment)
-	for command in status confirm "install $work/2.abide" "activate b" revert; do
-		# shellcheck disable=SC2086 # words
-		expect 7 "$1: $command" abide $command
-		said "$1: it says so" "$2"
-	done
-	check "$1: nothing is changed" [ "$before" = "$(print_environment)" ]
+	boot_refused "$env_file" "$1" "$2"
 	cp "$work/good.env" "$env_file"
 }
 
