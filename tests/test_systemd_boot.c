@@ -304,7 +304,7 @@ static bool has_name(const struct names *names, const char *name)
 	return false;
 }
 
-/* As systemd-boot sees the directory: what has a text is an entry. */
+/* As systemd-boot sees the directory: what names a loader is an entry. */
 static bool boots(const struct names *names, enum group *ret)
 {
 	struct systemd_boot_entry first, entry;
@@ -312,7 +312,7 @@ static bool boots(const struct names *names, enum group *ret)
 
 	for (size_t i = 0; i < names->count; i++) {
 		if (systemd_boot_parse(names->name[i], &entry) != SYSTEMD_BOOT_ENTRY ||
-			!names->text[i][0])
+			!strstr(names->text[i], "\nefi "))
 			continue;
 		if (!found || systemd_boot_compare(&entry, &first) < 0)
 			first = entry;
@@ -386,8 +386,19 @@ static void add_name(struct names *names, const char *name, const char *text)
 	names->count++;
 }
 
+/* The new name as it is until its last byte is written: its loader is a comment. */
+static void add_covered(struct names *names, const char *name, const char *text)
+{
+	char covered[256];
+
+	(void)snprintf(covered, sizeof(covered), "%s", text);
+	strstr(covered, "\nefi ")[1] = '#';
+	add_name(names, name, covered);
+}
+
 /* From the names before and after: the new one as .new, with and without its text, beside it, alone;
- * then without the old ones. FAT may leave each of these. */
+ * then without the old ones. FAT may leave each of these, and fsck.fat empties one of two that share
+ * their text. */
 static void check_cuts(const struct esp *esp, const struct names *before, const struct names *after,
 	const struct boot_state *old, const struct boot_state *new, struct cuts *cuts)
 {
@@ -415,12 +426,17 @@ static void check_cuts(const struct esp *esp, const struct names *before, const 
 	add_name(&left, unfinished, "");
 	check_cut(esp, &left, after, old, new, cuts);
 	left = *before;
-	add_name(&left, unfinished, text);
+	add_covered(&left, unfinished, text);
 	check_cut(esp, &left, after, old, new, cuts);
 	add_name(&left, added, "");
 	check_cut(esp, &left, after, old, new, cuts);
 	left = *before;
 	add_name(&left, added, "");
+	check_cut(esp, &left, after, old, new, cuts);
+	left = *before;
+	add_covered(&left, added, text);
+	check_cut(esp, &left, after, old, new, cuts);
+	add_covered(&left, unfinished, text);
 	check_cut(esp, &left, after, old, new, cuts);
 	left = *before;
 	add_name(&left, added, text);
@@ -712,6 +728,7 @@ static void test_commit__template_missing_or_wrong_leaves_the_old_state(void **s
 		{"", "neither 'efi' nor 'linux'"},
 		{"efi /abide/none.efi\n", "abide/none.efi"},
 		{"efi /abide/boot-b.efi\ninitrd /abide/none.img\n", "abide/none.img"},
+		{"efi /abide/boot-b.efi\nlinux /abide/boot-b.efi\n", "has 2 lines 'efi' or"},
 		{"efi /abide/boot-b.efi\nversion 9\n", "has 'version'"},
 		{"efi /abide/boot-b.efi\nsort-key x\n", "has 'sort-key'"},
 		{"efi /abide/boot-b.efi\noptions quiet abide.group=a ro\n",

@@ -133,6 +133,28 @@ int listing_check_loader(
 	return 0;
 }
 
+int listing_find_loader(const struct bytes *text, size_t *ret, struct err *err)
+{
+	CLEANUP(bytes_finish) struct bytes lines = {0};
+	char *at, *key, *value;
+	unsigned int count = 0;
+
+	if (bytes_copy(text->data, text->len + 1, &lines, err) < 0)
+		return -1;
+	lines.data[text->len] = '\0';
+	at = (char *)lines.data;
+	while (listing_next_line(&at, &key, &value))
+		for (size_t i = 0; i < LOADER_COUNT; i++)
+			if (strcmp(key, LOADER_KEYS[i]) == 0) {
+				*ret = (size_t)(key - (char *)lines.data);
+				count++;
+			}
+	if (count != 1)
+		return err_set(
+			err, FAIL_BOOT, "has %u lines 'efi' or 'linux': expected one", count);
+	return 0;
+}
+
 /* Whether systemd-boot lists it; `why` says why not. */
 static bool entry_alive(const char *directory, char *text, struct err *why)
 {

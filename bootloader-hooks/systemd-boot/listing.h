@@ -12,6 +12,7 @@
 
 #include "bootloader-hooks/systemd-boot/systemd_boot.h"
 #include "updater/err.h"
+#include "updater/mem.h"
 
 #define LISTING_ENTRIES  "loader/entries"
 #define LISTING_SORT_KEY "abide"
@@ -47,5 +48,7 @@ bool listing_next_line(char **at, char **ret_key, char **ret_value);
  * starts; other lines leave it alone. */
 int listing_check_loader(
 	const char *directory, const char *key, const char *value, bool *ret, struct err *err);
+/* Where in an entry's text the line begins that makes it one. There has to be one such line. */
+int listing_find_loader(const struct bytes *text, size_t *ret, struct err *err);
 
 #endif

@@ -143,18 +143,41 @@ static int rename_only(
 	return fs_sync_parent(path, err);
 }
 
+/* Replaces one byte, in place: no name and no cluster changes. */
+static int write_byte(const char *path, size_t at, uint8_t byte, struct err *err)
+{
+	CLEANUP(cleanup_fd) int fd = -1;
+
+	if (fs_open(path, O_WRONLY, 0, &fd, err) < 0)
+		return -1;
+	if (pwrite(fd, &byte, 1, (off_t)at) != 1)
+		return err_errno(err, "write '%s'", path);
+	if (fsync(fd) < 0)
+		return err_errno(err, "fsync '%s'", path);
+	return 0;
+}
+
+/* FAT renames in two steps, and a cut between them leaves two names with the same clusters, of which
+ * fsck.fat empties one: a trial that was started would lose its entry. So what is renamed is no entry
+ * yet, its loader's line being a comment; then one byte makes it one. */
 static int place(const struct systemd_boot *sb, const struct listing *listing,
 	const struct systemd_boot_entry *entry, const char *name, struct err *err)
 {
 	CLEANUP(bytes_finish) struct bytes text = {0};
 	const struct found *first = listing->first[entry->group];
 	char path[PATH_MAX];
+	uint8_t byte;
+	size_t at;
 
 	if (listing_path(sb->directory, LISTING_ENTRIES, name, path, err) < 0 ||
 		text_for(sb, listing, entry, &text, err) < 0)
 		return -1;
+	if (listing_find_loader(&text, &at, err) < 0)
+		return err_wrap(err, "entry '%s'", name);
+	byte = text.data[at];
+	text.data[at] = '#';
 	if (fs_replace_file(path, text.data, text.len, 0644, err) == 0)
-		return 0;
+		return write_byte(path, at, byte, err);
 	if (err->code != FAIL_SPACE || !first || first->entry.generation != entry->generation)
 		return -1;
 	return rename_only(sb, first, path, err);
@@ -199,11 +222,12 @@ static int take_away_others(const struct systemd_boot *sb, const struct listing 
 /*
  * Cut points, of a change to one group:
  *	before the new name is there     the old state; a .new that systemd-boot does not look at
+ *	before its last byte is there    the old state; a name that systemd-boot passes over
  *	with the new name and the old    a good or a counted entry is sorted before the old one: the
  *	                                 new state. One without tries is sorted behind it: the old
  *	after the old name went          the new state
- * So one rename (of .new) or one unlink is the commit, whatever FAT makes of it: a name with its
- * file, without (it has no text, and systemd-boot passes over it), or not at all.
+ * So one byte in a sector or one unlink is the commit, whatever FAT makes of the latter: a name with
+ * its file, without (it has no text, and systemd-boot passes over it), or not at all.
  */
 static int bring_group(const struct systemd_boot *sb, const struct listing *listing,
 	enum group group, const struct wanted *wanted, struct err *err)
