@@ -200,8 +200,8 @@ $(B)/qemu/demo: $(B)/obj/qemu/demo.o $(call objects,$(QEMU_SUPPORT_SRC)) $(B)/li
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(DEVICE_LIBS) -o $@
 
-$(B)/qemu/test_%: $(B)/obj/qemu/test_%.o $(call objects,$(QEMU_SUPPORT_SRC)) $(B)/libimage.a \
-		$(B)/libabide.a
+$(B)/qemu/test_%: $(B)/obj/qemu/test_%.o $(call objects,$(QEMU_SUPPORT_SRC)) $(B)/libtest.a \
+		$(B)/libimage.a $(B)/libabide.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(TEST_LIBS) -o $@
 
@@ -284,14 +284,15 @@ fuzz-replay: test-fuzz-replay
 # (DEVICE=x86_64-systemd-boot), or all of them with test-qemu-all: they take too long for every test.
 QEMU_QUICK := x86_64-grub x86_64-efi
 # qemu_test SUITE,DEVICES or nothing for all,ENVIRONMENT,SECONDS,MORE TESTS
-qemu_test = $(call build,all build/abide-start.efi build/qemu/test_replay build/qemu/test_devices) \
+qemu_test = $(call build,all build/abide-start.efi build/qemu/test_replay build/qemu/test_rawdisk \
+	build/qemu/test_devices) \
 	$(if $(filter-out x86_64-%,$(or $(2),arm64)),$(BUILD) CROSS=aarch64-linux-gnu all || built=$$?;) \
 	for device in $(or $(2),$$(build/qemu/test_devices -l)); do \
 		qemu/releases.sh $$device build/abide build/abide-image build/qemu build/cache faults \
 			>/dev/null || built=$$?; \
 	done; \
 	ABIDE_DEVICE="$(2)" $(3) ABIDE_BUILD=$(CURDIR)/build $(RUN) -j 1 -t $(4) $(1) \
-		build/qemu/test_replay $(5) build/qemu/test_devices
+		build/qemu/test_replay build/qemu/test_rawdisk $(5) build/qemu/test_devices
 
 #: test-qemu    virtual devices that boot, update, break and revert: the quick scenarios on two of
 #:              them, or with DEVICE=NAME every scenario on one (qemu/README.md)

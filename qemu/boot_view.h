@@ -32,6 +32,7 @@ struct boot_view {
 	/* FAIL_DRIFT: the device would not get as far as starting anything, and why. */
 	int (*choose)(const struct rawdisk *disk, const struct rawdisk *factory,
 		struct boot_choice *ret, struct err *err);
+	const char *fat; /* the partition that the device has checked and mounts; NULL: none */
 };
 
 extern const struct boot_view BOOT_VIEW_GRUB;

@@ -97,4 +97,4 @@ static int choose(const struct rawdisk *disk, const struct rawdisk *factory,
 	return 0;
 }
 
-const struct boot_view BOOT_VIEW_SYSTEMD_BOOT = {"systemd-boot", choose};
+const struct boot_view BOOT_VIEW_SYSTEMD_BOOT = {"systemd-boot", choose, "esp"};

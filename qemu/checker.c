@@ -1,62 +1,37 @@
 #include "qemu/checker.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 
+#include "qemu/mapping.h"
+#include "qemu/mend.h"
 #include "updater/fs.h"
 #include "updater/mem.h"
 #include "updater/seal.h"
 
 #define IMAGES_MAX 32u
 
-struct file {
-	uint8_t *bytes;
-	uint64_t len;
-	struct digest sha256; /* of images */
+struct image {
+	struct mapping file;
+	struct digest sha256;
 };
 
 struct checker {
 	const struct boot_view *view;
 	const struct checker_slot *slots;
 	size_t slot_count;
-	struct file factory;
-	struct file images[IMAGES_MAX];
+	struct mapping factory;
+	struct image images[IMAGES_MAX];
 	size_t image_count;
+	struct mend *mend; /* NULL: the device mounts no FAT */
 	struct checker_result result;
 	struct boot_choice last; /* of the last whole state */
 };
 
 /* ---- what is known ---- */
-
-static int file_map(const char *path, struct file *ret, struct err *err)
-{
-	CLEANUP(cleanup_fd) int fd = -1;
-	struct stat st;
-	void *p;
-
-	if (fs_open(path, O_RDONLY, 0, &fd, err) < 0)
-		return -1;
-	if (fstat(fd, &st) < 0)
-		return err_errno(err, "'%s'", path);
-	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (p == MAP_FAILED)
-		return err_errno(err, "map '%s'", path);
-	ret->bytes = p;
-	ret->len = (uint64_t)st.st_size;
-	return 0;
-}
-
-static void file_unmap(struct file *file)
-{
-	if (file->bytes)
-		(void)munmap(file->bytes, file->len); /* cannot fail: it was mapped so */
-}
 
 static void cleanup_directory(DIR **directory)
 {
@@ -72,7 +47,7 @@ static int add_images(struct checker *checker, const char *folder, struct err *e
 	if (!directory)
 		return err_errno(err, "'%s'", folder);
 	while ((entry = readdir(directory))) {
-		struct file *image = &checker->images[checker->image_count];
+		struct image *image = &checker->images[checker->image_count];
 		char path[PATH_MAX];
 
 		if (entry->d_name[0] == '.' || strstr(entry->d_name, ".new"))
@@ -81,51 +56,14 @@ static int add_images(struct checker *checker, const char *folder, struct err *e
 			return err_set(
 				err, FAIL_USAGE, "'%s': more than %u images", folder, IMAGES_MAX);
 		if (fs_join(folder, entry->d_name, path, sizeof(path), err) < 0 ||
-			file_map(path, image, err) < 0)
+			mapping_open(path, &image->file, err) < 0)
 			return -1;
 		checker->image_count++;
-		if (digest_once(image->bytes, image->len, &image->sha256, err) < 0)
+		if (digest_once(image->file.bytes, image->file.len, &image->sha256, err) < 0)
 			return -1;
 	}
 	return 0;
 }
-
-int checker_open(const struct boot_view *view, const char *images, const char *factory,
-	const struct checker_slot slots[], struct checker **ret, struct err *err)
-{
-	CLEANUP(checker_close) struct checker *checker = NULL;
-	void *p = NULL;
-
-	if (mem_alloc(sizeof(*checker), &p, err) < 0)
-		return -1;
-	checker = p;
-	checker->view = view;
-	checker->slots = slots;
-	while (checker->slot_count < CHECKER_SLOTS_MAX && slots[checker->slot_count].class)
-		checker->slot_count++;
-	if (file_map(factory, &checker->factory, err) < 0 || add_images(checker, images, err) < 0)
-		return -1;
-	*ret = steal_ptr(&checker);
-	return 0;
-}
-
-void checker_close(struct checker **checker)
-{
-	if (!checker || !*checker)
-		return;
-	for (size_t i = 0; i < (*checker)->image_count; i++)
-		file_unmap(&(*checker)->images[i]);
-	file_unmap(&(*checker)->factory);
-	free(*checker);
-	*checker = NULL;
-}
-
-const struct checker_result *checker_result(const struct checker *checker)
-{
-	return &checker->result;
-}
-
-/* ---- a slot ---- */
 
 static int find_slot(const struct rawdisk *disk, const struct checker_slot *slot, enum group group,
 	struct rawspan *ret, struct err *err)
@@ -142,6 +80,60 @@ static int find_slot(const struct rawdisk *disk, const struct checker_slot *slot
 	return rawdisk_partition(disk, name, ret, err);
 }
 
+/* The files that are slots are not the checker's business: fsck.fat does not read them. */
+static int open_mend(struct checker *checker, struct err *err)
+{
+	const struct rawdisk factory = {checker->factory.bytes, checker->factory.len};
+	struct rawspan files[MEND_SLOTS_MAX];
+	size_t count = 0;
+
+	if (!checker->view->fat)
+		return 0;
+	for (size_t i = 0; i < checker->slot_count; i++)
+		for (enum group g = GROUP_A; g < GROUP_COUNT && checker->slots[i].file[g]; g++)
+			if (count == MEND_SLOTS_MAX || find_slot(&factory, &checker->slots[i], g,
+							       &files[count++], err) < 0)
+				return -1;
+	return mend_open(&factory, checker->view->fat, files, count, &checker->mend, err);
+}
+
+int checker_open(const struct boot_view *view, const char *images, const char *factory,
+	const struct checker_slot slots[], struct checker **ret, struct err *err)
+{
+	CLEANUP(checker_close) struct checker *checker = NULL;
+	void *p = NULL;
+
+	if (mem_alloc(sizeof(*checker), &p, err) < 0)
+		return -1;
+	checker = p;
+	checker->view = view;
+	checker->slots = slots;
+	while (checker->slot_count < CHECKER_SLOTS_MAX && slots[checker->slot_count].class)
+		checker->slot_count++;
+	if (mapping_open(factory, &checker->factory, err) < 0 ||
+		add_images(checker, images, err) < 0 || open_mend(checker, err) < 0)
+		return -1;
+	*ret = steal_ptr(&checker);
+	return 0;
+}
+
+void checker_close(struct checker **checker)
+{
+	if (!checker || !*checker)
+		return;
+	for (size_t i = 0; i < (*checker)->image_count; i++)
+		mapping_close(&(*checker)->images[i].file);
+	mapping_close(&(*checker)->factory);
+	mend_close(&(*checker)->mend);
+	free(*checker);
+	*checker = NULL;
+}
+
+const struct checker_result *checker_result(const struct checker *checker)
+{
+	return &checker->result;
+}
+
 int checker_find(const struct checker *checker, const struct checker_slot *slot, enum group group,
 	struct rawspan *ret, struct err *err)
 {
@@ -149,6 +141,8 @@ int checker_find(const struct checker *checker, const struct checker_slot *slot,
 
 	return find_slot(&factory, slot, group, ret, err);
 }
+
+/* ---- a slot ---- */
 
 /* The slot's bytes, read only, for seal.c. */
 struct span_dev {
@@ -181,7 +175,7 @@ static int slot_read(const struct rawdisk *disk, const struct checker_slot *wher
 	return seal_read(&ret->span.dev, &ret->seal, err);
 }
 
-static const struct file *known_image(const struct checker *checker, const struct digest *sha256)
+static const struct image *known_image(const struct checker *checker, const struct digest *sha256)
 {
 	for (size_t i = 0; i < checker->image_count; i++)
 		if (digest_equal(&checker->images[i].sha256, sha256))
@@ -189,22 +183,23 @@ static const struct file *known_image(const struct checker *checker, const struc
 	return NULL;
 }
 
-static int holds(struct crash_disk *disk, const struct slot *slot, const struct file *image,
+static int holds(struct crash_disk *disk, const struct slot *slot, const struct image *image,
 	bool *ret, struct err *err)
 {
-	return crash_holds(disk, slot->span.span.start, image->bytes, image->len, ret, err);
+	return crash_holds(
+		disk, slot->span.span.start, image->file.bytes, image->file.len, ret, err);
 }
 
 /* That a sealed slot is what its seal says. */
 static int check_seal(
 	const struct checker *checker, struct crash_disk *disk, struct slot *slot, struct err *err)
 {
-	const struct file *image = known_image(checker, &slot->seal.image);
+	const struct image *image = known_image(checker, &slot->seal.image);
 	struct header header = {0};
 	bool whole = false;
 	int rc;
 
-	if (!image || image->len != slot->seal.image_size)
+	if (!image || image->file.len != slot->seal.image_size)
 		return err_set(err, FAIL_DRIFT, "sealed, with an image that nobody made");
 	if (holds(disk, slot, image, &whole, err) < 0)
 		return -1;
@@ -267,10 +262,10 @@ static int loads(const struct checker *checker, struct crash_disk *disk, enum gr
 	if (slot_read(crash_raw(disk), &checker->slots[0], group, &slot, err) < 0)
 		return -1;
 	for (size_t i = 0; i < checker->image_count && !whole; i++) {
-		const struct file *image = &checker->images[i];
+		const struct image *image = &checker->images[i];
 
-		if (image->len < MEM_BLOCK || image->len > slot.span.span.size ||
-			memcmp(slot.span.span.bytes, image->bytes, MEM_BLOCK) != 0)
+		if (image->file.len < MEM_BLOCK || image->file.len > slot.span.span.size ||
+			memcmp(slot.span.span.bytes, image->file.bytes, MEM_BLOCK) != 0)
 			continue;
 		begins = true;
 		if (holds(disk, &slot, image, &whole, err) < 0)
@@ -315,6 +310,38 @@ static int check_choice(struct checker *checker, struct crash_disk *disk,
 	return check_known(checker, disk, choice->order[0], err);
 }
 
+/* fsck.fat leaves the choice as it was, and every slot that is a file in its place. */
+static int check_mended(struct checker *checker, const struct crash_disk *disk,
+	const struct boot_choice *choice, struct err *err)
+{
+	const struct rawdisk factory = {checker->factory.bytes, checker->factory.len};
+	struct boot_choice mended = {.count = 0};
+	struct rawdisk after;
+	bool changed;
+
+	if (mend_state(checker->mend, crash_raw(disk), &after, &changed, err) < 0 ||
+		checker->view->choose(&after, &factory, &mended, err) < 0)
+		return -1;
+	if (changed)
+		checker->result.mended++;
+	if (mended.guesses != choice->guesses || mended.count != choice->count ||
+		mended.order[0] != choice->order[0] ||
+		(!choice->guesses && !boot_state_equal(&mended.state, &choice->state)))
+		return err_set(err, FAIL_DRIFT, "the bootloader would do something else");
+	for (size_t i = 0; i < checker->slot_count; i++)
+		for (enum group g = GROUP_A; g < GROUP_COUNT && checker->slots[i].file[g]; g++) {
+			struct rawspan before, now;
+
+			if (find_slot(crash_raw(disk), &checker->slots[i], g, &before, err) < 0 ||
+				find_slot(&after, &checker->slots[i], g, &now, err) < 0)
+				return -1;
+			if (before.start != now.start || before.size != now.size)
+				return err_set(err, FAIL_DRIFT, "'%s' lies elsewhere",
+					checker->slots[i].file[g]);
+		}
+	return 0;
+}
+
 static void note_change(struct checker *checker, const struct boot_choice *choice, size_t entry)
 {
 	struct checker_result *result = &checker->result;
@@ -337,6 +364,8 @@ int checker_check(
 		check_seals(checker, disk, err) < 0 ||
 		check_choice(checker, disk, &choice, err) < 0)
 		return -1;
+	if (checker->mend && check_mended(checker, disk, &choice, err) < 0)
+		return err_wrap(err, "after fsck.fat");
 	if (state->whole)
 		note_change(checker, &choice, state->entry);
 	return 0;

@@ -10,7 +10,8 @@
  *	  the signed header that proves it is there, and so is every byte of the sealed image;
  *	- so is every other group that the bootloader might start, now or at a later boot;
  *	- no slot anywhere says it is sealed and is not;
- *	- where the bootloader has lost its state and guesses, what it would load is a whole image.
+ *	- where the bootloader has lost its state and guesses, what it would load is a whole image;
+ *	- where the device mounts a FAT, all of that is so after `fsck.fat -a`, too (mend.h).
  */
 #ifndef ABIDE_QEMU_CHECKER_H
 #define ABIDE_QEMU_CHECKER_H
@@ -53,6 +54,7 @@ struct checker_change {
 struct checker_result {
 	size_t starts[GROUP_COUNT]; /* in so many states this group would be started */
 	size_t guesses; /* of them without the bootloader's state */
+	size_t mended; /* what was different from the state before, after fsck.fat */
 	size_t change_count;
 	struct checker_change changes[CHECKER_CHANGES_MAX]; /* the first ones */
 };

@@ -1,23 +1,21 @@
 #include "qemu/crash.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "qemu/mapping.h"
 #include "qemu/sparse.h"
-#include "updater/fs.h"
 #include "updater/mem.h"
 
 #define WATCHES_MAX 32u
 /* With more than this pending, a shuffle moves many megabytes: then only every so often. */
 #define SHUFFLE_BYTES ((uint64_t)4 << 20)
 #define SHUFFLE_EVERY 16u
-#define WHOLE         "whole"
+/* Of more pending writes than these, no single one is left out. */
+#define WITHOUT_MAX 64u
+#define WHOLE       "whole"
 
 /* How a place of the disk differs from given bytes, sector by sector. */
 struct watch {
@@ -37,7 +35,7 @@ struct undo {
 
 struct crash_disk {
 	struct rawdisk raw;
-	uint8_t *bytes; /* the same, to be written */
+	struct mapping disk; /* the same, to be written */
 	struct watch watches[WATCHES_MAX];
 	size_t watch_count;
 	bool undoing; /* what is applied will be taken back */
@@ -51,19 +49,9 @@ struct crash_disk {
 
 static int disk_open(const char *base, struct crash_disk *ret, struct err *err)
 {
-	CLEANUP(cleanup_fd) int fd = -1;
-	struct stat st;
-	void *p;
-
-	if (fs_open(base, O_RDONLY, 0, &fd, err) < 0)
+	if (mapping_open_copy(base, &ret->disk, err) < 0)
 		return -1;
-	if (fstat(fd, &st) < 0)
-		return err_errno(err, "'%s'", base);
-	p = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-	if (p == MAP_FAILED)
-		return err_errno(err, "map '%s'", base);
-	ret->bytes = p;
-	ret->raw = (struct rawdisk){ret->bytes, (uint64_t)st.st_size};
+	ret->raw = (struct rawdisk){ret->disk.bytes, ret->disk.len};
 	return 0;
 }
 
@@ -73,8 +61,7 @@ static void disk_close(struct crash_disk *disk)
 		free(disk->watches[i].differs);
 	free(disk->undos);
 	free(disk->saved);
-	if (disk->bytes)
-		(void)munmap(disk->bytes, disk->raw.size); /* cannot fail: it was mapped so */
+	mapping_close(&disk->disk);
 }
 
 const struct rawdisk *crash_raw(const struct crash_disk *disk)
@@ -89,7 +76,7 @@ static void watch_look(const struct crash_disk *disk, struct watch *watch, uint6
 
 	if (len > RAWDISK_SECTOR)
 		len = RAWDISK_SECTOR;
-	differs = memcmp(disk->bytes + watch->start + at, watch->expected + at, len) != 0;
+	differs = memcmp(disk->disk.bytes + watch->start + at, watch->expected + at, len) != 0;
 	watch->count += (size_t)differs;
 	watch->count -= watch->differs[sector];
 	watch->differs[sector] = differs;
@@ -173,7 +160,7 @@ static int save(struct crash_disk *disk, uint64_t off, uint64_t len, struct err 
 	disk->saved = saved;
 	if (rc < 0)
 		return -1;
-	memcpy(disk->saved + disk->saved_len, disk->bytes + off, (size_t)len);
+	memcpy(disk->saved + disk->saved_len, disk->disk.bytes + off, (size_t)len);
 	disk->undos[disk->undo_count++] = (struct undo){off, len, disk->saved_len};
 	disk->saved_len += (size_t)len;
 	return 0;
@@ -194,9 +181,9 @@ static int apply(struct crash_disk *disk, const struct write_log_entry *entry, u
 	if (disk->undoing && save(disk, off, len, err) < 0)
 		return -1;
 	if (entry->data)
-		memcpy(disk->bytes + off, entry->data + from, (size_t)len);
+		memcpy(disk->disk.bytes + off, entry->data + from, (size_t)len);
 	else
-		memset(disk->bytes + off, 0, (size_t)len); /* a discard */
+		memset(disk->disk.bytes + off, 0, (size_t)len); /* a discard */
 	watches_look(disk, off, len);
 	return 0;
 }
@@ -206,7 +193,7 @@ static void take_back(struct crash_disk *disk)
 	while (disk->undo_count > 0) {
 		const struct undo *undo = &disk->undos[--disk->undo_count];
 
-		memcpy(disk->bytes + undo->off, disk->saved + undo->at, (size_t)undo->len);
+		memcpy(disk->disk.bytes + undo->off, disk->saved + undo->at, (size_t)undo->len);
 		watches_look(disk, undo->off, undo->len);
 	}
 	disk->saved_len = 0;
@@ -300,6 +287,36 @@ static void shuffle(struct walk *walk)
 	}
 }
 
+/* Whether there is so much pending that it is looked at every so often only. */
+static bool is_too_much(const struct walk *walk, size_t number)
+{
+	return walk->pending_bytes > SHUFFLE_BYTES && number % SHUFFLE_EVERY != 0;
+}
+
+/* Everything but one of the pending writes: a flush that is missing costs the device just that. */
+static int visit_without(struct walk *walk, size_t number, struct err *err)
+{
+	/* Without the last one it is what was whole before; without the first of two, `alone`. */
+	if (walk->pending_count < 3 || walk->pending_count > WITHOUT_MAX ||
+		is_too_much(walk, number))
+		return 0;
+	for (size_t lost = 0; lost + 1 < walk->pending_count; lost++) {
+		char how[64];
+
+		for (size_t i = 0; i < walk->pending_count; i++) {
+			const struct write_log_entry *entry = &walk->log->entries[walk->pending[i]];
+
+			if (i != lost && apply(&walk->flushed, entry, 0, entry->len, err) < 0)
+				return -1;
+		}
+		(void)snprintf(how, sizeof(how), "without entry %zu", walk->pending[lost]);
+		if (visit(walk, &walk->flushed, number, how, err) < 0)
+			return -1;
+		take_back(&walk->flushed);
+	}
+	return 0;
+}
+
 /* A subset of what is pending, in any order, some of it torn. */
 static int apply_shuffled(struct walk *walk, struct err *err)
 {
@@ -327,8 +344,7 @@ static int visit_shuffled(struct walk *walk, size_t number, struct err *err)
 {
 	unsigned int shuffles = walk->limits->shuffles;
 
-	if (walk->pending_count < 2 ||
-		(walk->pending_bytes > SHUFFLE_BYTES && number % SHUFFLE_EVERY != 0))
+	if (walk->pending_count < 2 || is_too_much(walk, number))
 		return 0;
 	for (unsigned int i = 0; i < shuffles; i++) {
 		char how[64];
@@ -376,7 +392,8 @@ static int step(struct walk *walk, size_t number, struct err *err)
 	walk->pending_bytes += entry->len;
 	if (visit_torn(walk, number, err) < 0 ||
 		visit(walk, &walk->whole, number, WHOLE, err) < 0 ||
-		visit_alone(walk, number, err) < 0 || visit_shuffled(walk, number, err) < 0)
+		visit_alone(walk, number, err) < 0 || visit_without(walk, number, err) < 0 ||
+		visit_shuffled(walk, number, err) < 0)
 		return -1;
 	if (visit(walk, &walk->flushed, number, "dropped", err) < 0)
 		return -1;
@@ -434,7 +451,7 @@ int crash_write_image(const char *base, const struct write_log *log, size_t entr
 		rc = apply(&disk, entry, 0, cut ? sectors * RAWDISK_SECTOR : entry->len, err);
 	}
 	if (rc == 0)
-		rc = sparse_write(path, disk.bytes, disk.raw.size, err);
+		rc = sparse_write(path, disk.disk.bytes, disk.raw.size, err);
 	disk_close(&disk);
 	return rc;
 }

@@ -9,6 +9,7 @@
  *	whole     every write up to this one
  *	torn      this write cut off at each sector (of a long one, at some), those before it whole
  *	alone     this write, those pending before it lost: the most that reordering can do to it
+ *	without   everything but one of those pending before it (unless they are very many)
  *	dropped   only what was flushed
  *	shuffled  random subsets of the pending writes, in random order, torn at random sectors
  *

@@ -1,10 +1,9 @@
 #include "qemu/sparse.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "qemu/mapping.h"
 #include "updater/fs.h"
 #include "updater/mem.h"
 
@@ -30,19 +29,9 @@ int sparse_write(const char *to, const uint8_t *data, uint64_t len, struct err *
 
 int sparse_copy(const char *from, const char *to, struct err *err)
 {
-	CLEANUP(cleanup_fd) int fd = -1;
-	struct stat st;
-	void *p;
-	int rc;
+	CLEANUP(mapping_close) struct mapping file = {0};
 
-	if (fs_open(from, O_RDONLY, 0, &fd, err) < 0)
+	if (mapping_open(from, &file, err) < 0)
 		return -1;
-	if (fstat(fd, &st) < 0)
-		return err_errno(err, "'%s'", from);
-	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (p == MAP_FAILED)
-		return err_errno(err, "map '%s'", from);
-	rc = sparse_write(to, p, (uint64_t)st.st_size, err);
-	(void)munmap(p, (size_t)st.st_size); /* cannot fail: it was mapped so */
-	return rc;
+	return sparse_write(to, file.bytes, file.len, err);
 }

@@ -1,6 +1,5 @@
-/* replay: what reads a write log, a partition table, a FAT file system and crash states, against
- * ones that libfdisk and mtools made or whose every byte is known. No virtual device is started. */
-#include <fcntl.h>
+/* replay: what reads a write log, and makes crash states of it, against logs whose every byte is known.
+ * No virtual device is started. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,49 +7,34 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "image/gpt.h"
 #include "qemu/crash.h"
 #include "qemu/sparse.h"
+#include "tests/scratch.h"
 #include "updater/fs.h"
 #include "updater/mem.h"
-#include "updater/process.h"
 
-#define SECTOR    RAWDISK_SECTOR
-#define MIB       (UINT64_C(1) << 20)
-#define LOG_MAGIC UINT64_C(0x6a736677736872)
+#define SECTOR     RAWDISK_SECTOR
+#define MIB        (UINT64_C(1) << 20)
+#define LOG_MAGIC  UINT64_C(0x6a736677736872)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, scratch_teardown)
 
-static char dir[] = "/tmp/abide-replay-XXXXXX";
+static struct scratch *scratch;
 
-static int make_directory(void **state)
+static int setup(void **state)
 {
-	(void)state;
-	return mkdtemp(dir) ? 0 : -1;
-}
+	int rc = scratch_setup(state);
 
-static int remove_directory(void **state)
-{
-	char program[] = "/bin/rm", options[] = "-rf";
-	char *const argv[] = {program, options, dir, NULL};
-	struct process_result result = {0};
-	struct err err;
-
-	(void)state;
-	return process_run(argv, 60, &result, &err);
+	scratch = *state;
+	return rc;
 }
 
 static const char *path_of(const char *name)
 {
-	static char paths[4][256]; /* so many at a time */
-	static unsigned int next;
-	char *path = paths[next++ % ARRAY_LEN(paths)];
-
-	(void)snprintf(path, sizeof(paths[0]), "%s/%s", dir, name);
-	return path;
+	return scratch_path(scratch, name);
 }
 
 static void must(int result, const struct err *err)
@@ -166,214 +150,11 @@ static void test_replay__what_is_no_log_is_refused(void **state)
 	}
 }
 
-/* ---- the partition table ---- */
-
-static struct bytes new_gpt(void)
-{
-	static struct layout layout = {
-		.size = 8 * MIB,
-		.uuid = "0d9a4f0e-3b5e-4c1d-9a7b-5e2f8c6d1a40",
-		.count = 2,
-		.partitions = {{.name = "esp",
-				       .uuid = "0d9a4f0e-3b5e-4c1d-9a7b-5e2f8c6d1a41",
-				       .type = LAYOUT_ESP,
-				       .start = MIB,
-				       .size = 2 * MIB},
-			{.name = "rootfs-a",
-				.uuid = "0d9a4f0e-3b5e-4c1d-9a7b-5e2f8c6d1a42",
-				.type = LAYOUT_SLOT,
-				.start = 3 * MIB,
-				.size = 4 * MIB}},
-	};
-	struct bytes disk = {0};
-	struct err err = {0};
-
-	write_file("gpt", (const uint8_t *)"", 0);
-	assert_int_equal(truncate(path_of("gpt"), (off_t)layout.size), 0);
-	must(gpt_write(path_of("gpt"), &layout, &err), &err);
-	must(fs_read_file(path_of("gpt"), layout.size, &disk, &err), &err);
-	return disk;
-}
-
-static void assert_finds_slot(const struct bytes *disk)
-{
-	const struct rawdisk raw = {disk->data, disk->len};
-	struct rawspan span;
-	struct err err = {0};
-
-	must(rawdisk_partition(&raw, "rootfs-a", &span, &err), &err);
-	assert_int_equal(span.start, 3 * MIB);
-	assert_int_equal(span.size, 4 * MIB);
-	assert_ptr_equal(span.bytes, disk->data + 3 * MIB);
-	assert_int_equal(rawdisk_partition(&raw, "rootfs", &span, &err), -1);
-	assert_int_equal(err.code, FAIL_DRIFT);
-}
-
-static void test_replay__partitions_are_found_also_by_the_second_table(void **state)
-{
-	struct bytes disk = new_gpt();
-	const struct rawdisk raw = {disk.data, disk.len};
-	struct rawspan span;
-	struct err err = {0};
-
-	(void)state;
-	assert_finds_slot(&disk);
-	disk.data[2 * SECTOR + 60] ^= 1; /* a name: its array's checksum is wrong now */
-	assert_finds_slot(&disk);
-	disk.data[2 * SECTOR + 60] ^= 1;
-	disk.data[SECTOR + 72] ^= 1; /* its header's */
-	assert_finds_slot(&disk);
-	disk.data[disk.len - SECTOR + 16] ^= 1;
-	assert_int_equal(rawdisk_partition(&raw, "rootfs-a", &span, &err), -1);
-	assert_int_equal(err.code, FAIL_DRIFT);
-	bytes_finish(&disk);
-}
-
-/* ---- FAT ---- */
-
-static void mtool(const char *line)
-{
-	char shell[] = "/bin/sh", option[] = "-c", command[1024];
-	char *const argv[] = {shell, option, command, NULL};
-	struct process_result result = {0};
-	struct err err = {0};
-
-	(void)snprintf(command, sizeof(command), "cd %s && %s", dir, line);
-	must(process_run(argv, 60, &result, &err), &err);
-	if (result.exit_status != 0)
-		fail_msg("%s: %s", line, result.output);
-}
-
-#define BIG_LEN 70001u
-
-/* Sizes that give FAT12, FAT16 and FAT32. */
-static const struct {
-	unsigned int mib;
-	const char *options;
-} FATS[] = {{2, ""}, {16, ""}, {64, "-F"}};
-
-static struct bytes new_fat(size_t number)
-{
-	static uint8_t big[BIG_LEN];
-	struct bytes fat = {0};
-	struct err err = {0};
-	char line[512];
-
-	for (size_t i = 0; i < sizeof(big); i++)
-		big[i] = (uint8_t)(i * 31 >> 3);
-	write_file("big", big, sizeof(big));
-	write_file("small", (const uint8_t *)"hello", 5);
-	(void)snprintf(line, sizeof(line),
-		"rm -f fat && truncate -s %uM fat && mformat -i fat %s :: && mmd -i fat ::/EFI "
-		"::/EFI/BOOT ::/loader && mcopy -i fat small ::/first && mcopy -i fat big "
-		"::/EFI/BOOT/BOOTX64.EFI && mdel -i fat ::/first && mcopy -i fat small "
-		"'::/loader/abide-group-a+3-0.conf' && mcopy -i fat small ::/loader/grubenv",
-		FATS[number].mib, FATS[number].options);
-	mtool(line);
-	must(fs_read_file(path_of("fat"), FATS[number].mib * MIB, &fat, &err), &err);
-	return fat;
-}
-
-static bool collect(const struct fat_entry *entry, void *arg)
-{
-	(void)snprintf((char *)arg + strlen(arg), 256 - strlen(arg), "%s%s:%u ", entry->name,
-		entry->is_directory ? "/" : "", entry->size);
-	return true;
-}
-
-static void test_replay__files_on_fat_are_read(void **state)
-{
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(FATS); i++) {
-		struct bytes fat = new_fat(i), big = {0};
-		const struct rawspan span = {fat.data, fat.len, 0};
-		static uint8_t found[BIG_LEN + 1];
-		char names[256] = "";
-		struct err err = {0};
-		size_t len = 0;
-
-		must(fs_read_file(path_of("big"), BIG_LEN, &big, &err), &err);
-		must(fat_read_file(
-			     &span, "/efi/boot/bootx64.efi", found, sizeof(found), &len, &err),
-			&err);
-		assert_int_equal(len, BIG_LEN);
-		assert_memory_equal(found, big.data, BIG_LEN);
-		must(fat_read_file(&span, "loader/abide-group-a+3-0.conf", found, 5, &len, &err),
-			&err);
-		assert_int_equal(len, 5);
-		assert_memory_equal(found, "hello", 5);
-		must(fat_list(&span, "/loader", collect, names, &err), &err);
-		assert_string_equal(names, "./:0 ../:0 abide-group-a+3-0.conf:5 grubenv:5 ");
-		bytes_finish(&big);
-		bytes_finish(&fat);
-	}
-}
-
-static void test_replay__place_of_a_file_on_fat_is_found(void **state)
-{
-	struct bytes fat = new_fat(2);
-	const struct rawspan span = {fat.data, fat.len, 512};
-	struct rawspan found;
-	struct err err = {0};
-	size_t len;
-	static uint8_t big[BIG_LEN];
-
-	(void)state;
-	must(fat_place(&span, "/loader/grubenv", &found, &err), &err);
-	assert_int_equal(found.size, 5);
-	assert_memory_equal(found.bytes, "hello", 5);
-	assert_int_equal(found.start, 512 + (found.bytes - fat.data));
-	/* It took the cluster of the file that was removed, and those behind its directory. */
-	must(fat_read_file(&span, "/EFI/BOOT/BOOTX64.EFI", big, sizeof(big), &len, &err), &err);
-	if (fat_place(&span, "/EFI/BOOT/BOOTX64.EFI", &found, &err) == 0)
-		assert_memory_equal(found.bytes, big, sizeof(big));
-	else
-		assert_non_null(strstr(err.msg, "several pieces"));
-	bytes_finish(&fat);
-}
-
-static void test_replay__what_is_not_on_fat_is_told(void **state)
-{
-	struct bytes fat = new_fat(2);
-	const struct rawspan span = {fat.data, fat.len, 0},
-			     none = {fat.data + MIB, fat.len - MIB, 0};
-	struct err err = {0};
-	uint8_t found[8];
-	size_t len;
-
-	(void)state;
-	assert_int_equal(fat_read_file(&span, "/first", found, 8, &len, &err), -1);
-	assert_int_equal(fat_read_file(&span, "/loader", found, 8, &len, &err), -1);
-	assert_int_equal(fat_read_file(&span, "/EFI/BOOT/BOOTX64.EFI", found, 8, &len, &err), -1);
-	assert_int_equal(fat_read_file(&span, "/loader/grubenv/x", found, 8, &len, &err), -1);
-	assert_int_equal(fat_read_file(&none, "/loader/grubenv", found, 8, &len, &err), -1);
-	assert_int_equal(err.code, FAIL_DRIFT);
-	bytes_finish(&fat);
-}
-
-static void test_replay__changed_file_on_fat_is_told(void **state)
-{
-	struct bytes before = new_fat(2), fat = new_fat(2);
-	const struct rawspan span = {fat.data, fat.len, 0}, old = {before.data, before.len, 0};
-	struct err err = {0};
-
-	(void)state;
-	must(fat_compare_file(&span, &old, "/EFI/BOOT/BOOTX64.EFI", &err), &err);
-	for (uint8_t *at = fat.data;
-		(at = memmem(at, fat.len - (size_t)(at - fat.data), "hello", 5));)
-		*at = 'j';
-	must(fat_compare_file(&span, &old, "/EFI/BOOT/BOOTX64.EFI", &err), &err);
-	assert_int_equal(fat_compare_file(&span, &old, "/loader/grubenv", &err), -1);
-	assert_non_null(strstr(err.msg, "has changed"));
-	bytes_finish(&before);
-	bytes_finish(&fat);
-}
-
 /* ---- crash states ---- */
 
 #define DISK_SECTORS 16u
 
-/* Two writes, a flush, a write and a discard. */
+/* Two writes, a flush, a write, a discard and a write. */
 static void new_crash_log(struct write_log *ret)
 {
 	uint8_t base[DISK_SECTORS * SECTOR];
@@ -388,6 +169,7 @@ static void new_crash_log(struct write_log *ret)
 	log_add(&file, 0, 0, WRITE_LOG_FLUSH, 0);
 	log_add(&file, 8, 1, 0, 'z');
 	log_add(&file, 0, 1, WRITE_LOG_DISCARD, 0);
+	log_add(&file, 9, 1, 0, 'w');
 	log_end(&file, "log");
 	must(write_log_open(path_of("log"), ret, &err), &err);
 }
@@ -446,6 +228,10 @@ static void test_replay__crash_states_are_what_a_cut_can_leave(void **state)
 		"3:dropped:xxyy............\n",
 		"4:whole:0xyy....z.......\n",
 		"4:alone:0xyy............\n",
+		"5:whole:0xyy....zw......\n",
+		"5:alone:xxyy.....w......\n",
+		"5:without entry 3:0xyy.....w......\n",
+		"5:without entry 4:xxyy....zw......\n",
 	};
 	static const struct crash_limits LIMITS = {.seed = 1, .tears = 100, .shuffles = 50};
 	static struct seen seen;
@@ -483,7 +269,9 @@ static void test_replay__disk_without_a_cache_loses_the_last_write_only(void **s
 				       "3:whole:xxyy....z.......\n"
 				       "3:dropped:xxyy............\n"
 				       "4:whole:0xyy....z.......\n"
-				       "4:dropped:xxyy....z.......\n";
+				       "4:dropped:xxyy....z.......\n"
+				       "5:whole:0xyy....zw......\n"
+				       "5:dropped:0xyy....z.......\n";
 	static const struct crash_limits LIMITS = {.seed = 1, .tears = 100, .shuffles = 50};
 	static struct seen seen;
 	struct write_log log = {0};
@@ -546,19 +334,14 @@ static void test_replay__image_of_a_cut_is_that_state(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_replay__log_is_read_entry_by_entry),
-		cmocka_unit_test(test_replay__log_ends_where_it_was_cut_off),
-		cmocka_unit_test(test_replay__what_is_no_log_is_refused),
-		cmocka_unit_test(test_replay__partitions_are_found_also_by_the_second_table),
-		cmocka_unit_test(test_replay__files_on_fat_are_read),
-		cmocka_unit_test(test_replay__place_of_a_file_on_fat_is_found),
-		cmocka_unit_test(test_replay__what_is_not_on_fat_is_told),
-		cmocka_unit_test(test_replay__changed_file_on_fat_is_told),
-		cmocka_unit_test(test_replay__crash_states_are_what_a_cut_can_leave),
-		cmocka_unit_test(test_replay__disk_without_a_cache_loses_the_last_write_only),
-		cmocka_unit_test(test_replay__a_bad_state_ends_the_walk_and_is_named),
-		cmocka_unit_test(test_replay__image_of_a_cut_is_that_state),
+		TEST(test_replay__log_is_read_entry_by_entry),
+		TEST(test_replay__log_ends_where_it_was_cut_off),
+		TEST(test_replay__what_is_no_log_is_refused),
+		TEST(test_replay__crash_states_are_what_a_cut_can_leave),
+		TEST(test_replay__disk_without_a_cache_loses_the_last_write_only),
+		TEST(test_replay__a_bad_state_ends_the_walk_and_is_named),
+		TEST(test_replay__image_of_a_cut_is_that_state),
 	};
 
-	return cmocka_run_group_tests_name("replay", tests, make_directory, remove_directory);
+	return cmocka_run_group_tests_name("replay", tests, NULL, NULL);
 }

@@ -1,12 +1,8 @@
 #include "qemu/write_log.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 
-#include "updater/fs.h"
 #include "updater/mem.h"
 
 /* Little-endian. The superblock: magic, version, number of entries, sector size. An entry: sector,
@@ -17,34 +13,14 @@
 #define SECTOR_MIN 512u
 #define SECTOR_MAX 4096u
 
-static int map(const char *path, struct write_log *log, struct err *err)
-{
-	CLEANUP(cleanup_fd) int fd = -1;
-	struct stat st;
-	void *p;
-
-	if (fs_open(path, O_RDONLY, 0, &fd, err) < 0)
-		return -1;
-	if (fstat(fd, &st) < 0)
-		return err_errno(err, "'%s'", path);
-	if (st.st_size < (off_t)SECTOR_MIN)
-		return err_set(err, FAIL_UNTRUSTED, "'%s': no superblock", path);
-	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (p == MAP_FAILED)
-		return err_errno(err, "map '%s'", path);
-	log->map = p;
-	log->map_len = (size_t)st.st_size;
-	return 0;
-}
-
 /* The next entry at *at, which is moved behind it; false: the log ends there. */
 static bool next(
 	const struct write_log *log, uint32_t sector, size_t *at, struct write_log_entry *ret)
 {
-	const uint8_t *head = log->map + *at;
+	const uint8_t *head = log->file.bytes + *at;
 	uint64_t sectors, mark, data_len;
 
-	if (log->map_len - *at < sector)
+	if (log->file.len - *at < sector)
 		return false;
 	sectors = le64_get(head + 8);
 	ret->flags = le64_get(head + 16);
@@ -54,13 +30,13 @@ static bool next(
 		__builtin_mul_overflow(sectors, (uint64_t)sector, &ret->len))
 		return false;
 	data_len = ret->flags & WRITE_LOG_DISCARD ? 0 : ret->len;
-	if (log->map_len - *at < data_len)
+	if (log->file.len - *at < data_len)
 		return false;
-	ret->data = data_len ? log->map + *at : NULL;
+	ret->data = data_len ? log->file.bytes + *at : NULL;
 	*at += data_len;
 	if (!(ret->flags & WRITE_LOG_MARK))
 		return true;
-	if (log->map_len - *at < mark || log->map_len - *at - mark < sector)
+	if (log->file.len - *at < mark || log->file.len - *at - mark < sector)
 		return false;
 	*at += (mark + sector - 1) / sector * sector;
 	return true;
@@ -68,15 +44,15 @@ static bool next(
 
 static int read_entries(const char *path, struct write_log *log, struct err *err)
 {
-	uint64_t version = le64_get(log->map + 8), count = le64_get(log->map + 16);
-	uint32_t sector = le32_get(log->map + 24);
+	uint64_t version = le64_get(log->file.bytes + 8), count = le64_get(log->file.bytes + 16);
+	uint32_t sector = le32_get(log->file.bytes + 24);
 	size_t at = sector;
 	void *p = NULL;
 
-	if (le64_get(log->map) != MAGIC || version != VERSION)
+	if (le64_get(log->file.bytes) != MAGIC || version != VERSION)
 		return err_set(
 			err, FAIL_UNTRUSTED, "'%s': not a write log of version %u", path, VERSION);
-	if (sector < SECTOR_MIN || sector > SECTOR_MAX || count > log->map_len / sector)
+	if (sector < SECTOR_MIN || sector > SECTOR_MAX || count > log->file.len / sector)
 		return err_set(err, FAIL_UNTRUSTED,
 			"'%s': %" PRIu64 " entries, sectors of %" PRIu32 " bytes", path, count,
 			sector);
@@ -92,7 +68,11 @@ int write_log_open(const char *path, struct write_log *ret, struct err *err)
 {
 	CLEANUP(write_log_close) struct write_log log = {0};
 
-	if (map(path, &log, err) < 0 || read_entries(path, &log, err) < 0)
+	if (mapping_open(path, &log.file, err) < 0)
+		return -1;
+	if (log.file.len < SECTOR_MIN)
+		return err_set(err, FAIL_UNTRUSTED, "'%s': no superblock", path);
+	if (read_entries(path, &log, err) < 0)
 		return -1;
 	*ret = log;
 	log = (struct write_log){0};
@@ -108,7 +88,6 @@ void write_log_no_cache(struct write_log *log)
 void write_log_close(struct write_log *log)
 {
 	free(log->entries);
-	if (log->map)
-		(void)munmap(log->map, log->map_len); /* cannot fail: it was mapped so */
+	mapping_close(&log->file);
 	*log = (struct write_log){0};
 }

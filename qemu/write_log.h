@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "qemu/mapping.h"
 #include "updater/err.h"
 
 enum write_log_flags {
@@ -30,8 +31,7 @@ struct write_log_entry {
 };
 
 struct write_log {
-	uint8_t *map;
-	size_t map_len;
+	struct mapping file;
 	struct write_log_entry *entries;
 	size_t count;
 };

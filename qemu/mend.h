@@ -1,0 +1,32 @@
+/*
+ * mend - what fsck.fat makes of a crash state, before the device mounts its FAT partition.
+ *
+ *	mend_open -> mend_state, for as many states as one likes -> mend_close
+ *
+ * A power cut may leave a FAT that the bootloader still reads well, and that Linux makes read-only at the
+ * next change; so the device has it checked first (`fsck.fat -a`), and the cure must not take a
+ * group away that the illness has left.
+ */
+#ifndef ABIDE_QEMU_MEND_H
+#define ABIDE_QEMU_MEND_H
+
+#include "qemu/rawdisk.h"
+
+#define MEND_SLOTS_MAX 4u
+
+struct mend;
+
+/* `slots`: files of the partition that fill whole clusters, as they lie on the factory's disk. Their
+ * content, of which fsck.fat reads nothing, is left out; it writes there: FAIL_DRIFT. */
+int mend_open(const struct rawdisk *factory, const char *partition, const struct rawspan slots[],
+	size_t slot_count, struct mend **ret, struct err *err);
+void mend_close(struct mend **mend);
+
+/* Runs `fsck.fat -a` on the partition of a disk made of the factory's. *ret: the disk after it, valid
+ * until the next call, with zeros everywhere but in the partition and the table. *ret_changed: false
+ * if nothing has changed since the last call, which is then still true. FAIL_DRIFT: it mended nothing,
+ * or not everything. */
+int mend_state(struct mend *mend, const struct rawdisk *disk, struct rawdisk *ret,
+	bool *ret_changed, struct err *err);
+
+#endif
