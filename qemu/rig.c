@@ -215,7 +215,7 @@ int rig_install_with_tries(struct rig *rig, unsigned int tries, const char *bund
 		(unsigned int)web_port(rig->web), bundle);
 }
 
-int rig_begin_slow_install(struct rig *rig, const char *bundle, struct err *err)
+int rig_begin_slow_install(struct rig *rig, const char *bundle, const char *bar, struct err *err)
 {
 	char command[COMMAND_MAX];
 
@@ -224,7 +224,9 @@ int rig_begin_slow_install(struct rig *rig, const char *bundle, struct err *err)
 	rig->quiet = true;
 	if (vm_send(rig->vm, command, err) < 0)
 		return -1;
-	return vm_wait_output(rig->vm, "writing", COMMAND_LIMIT, err);
+	if (vm_wait_output(rig->vm, "writing rootfs", COMMAND_LIMIT, err) < 0)
+		return -1;
+	return vm_wait_output(rig->vm, bar, COMMAND_LIMIT, err);
 }
 
 /* ---- readiness ---- */

@@ -86,8 +86,9 @@ int rig_run(struct rig *rig, int status, struct err *err, const char *fmt, ...)
 /* As rig_run, for show: `abide ...`. */
 int rig_abide(struct rig *rig, int status, struct err *err, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
-/* Begins `abide install` of a bundle at 3 MiB/s and returns when it is writing. */
-int rig_begin_slow_install(struct rig *rig, const char *bundle, struct err *err);
+/* Begins `abide install` of a bundle at 3 MiB/s and returns when its progress bar for the rootfs has come
+ * to `bar`. */
+int rig_begin_slow_install(struct rig *rig, const char *bundle, const char *bar, struct err *err);
 /* `abide install` of a bundle from the web server. */
 int rig_install(
 	struct rig *rig, const char *options, const char *bundle, int status, struct err *err);

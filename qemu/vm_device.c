@@ -63,6 +63,10 @@ const struct vm_device VM_DEVICES[] = {
 		.not_loaded = "abide: came back",
 		KERNEL_ON_ESP,
 		.view = &BOOT_VIEW_SYSTEMD_BOOT,
+		/* A second name of each good group, as a cut in its confirmation leaves it. */
+		.damage_one = {"cd /boot/efi/loader/entries && for f in abide-*; do case $f in "
+			       "*+*) ;; *) cp $f ${f%.conf}+2-1.conf || exit ;; esac; done; sync",
+			NULL, "left over from a change that was cut off", 0},
 		/* A name that systemd-boot takes for a good entry, and abide for nothing it wrote. */
 		.damage_all = {"cd /boot/efi/loader/entries && for f in abide-*; do cp $f "
 			       "${f%.conf}+x.conf || exit; done; sync",
@@ -79,14 +83,14 @@ const struct vm_device VM_DEVICES[] = {
 		.not_loaded = "BdsDxe: failed to",
 		KERNEL_ON_ESP,
 		/* What decides is in the flash with the firmware's variables. */
-		.damage_one = {"cd /sys/firmware/efi/efivars && for f in Boot01*; do "
-			       "chattr -i $f; rm $f || exit; done",
+		.damage_one = {"rm /sys/firmware/efi/efivars/Boot01*",
 			"abide: no entry of the firmware's", "the firmware has no entry of abide's",
 			0},
-		.damage_all =
-			{"cd /sys/firmware/efi/efivars && f=$(echo BootOrder-*) && chattr -i $f && "
-			 "printf '\\007\\0\\0\\0\\001' >/tmp/x && cat /tmp/x >$f",
-				NULL, "BootOrder has 1 bytes", 7},
+		/* More entries than abide knows what to do with. The kernel lets through no half ones. */
+		.damage_all = {"cd /sys/firmware/efi/efivars && f=$(echo BootOrder-*) && { cat $f; "
+			       "for i in $(seq 150); do tail -c 2 $f; done; } >/tmp/x && "
+			       "cat /tmp/x >$f",
+			NULL, "BootOrder has", 7},
 	},
 	{
 		.name = "arm64-uboot",
