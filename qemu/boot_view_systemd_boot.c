@@ -19,7 +19,8 @@ struct look {
 	struct systemd_boot_entry first[GROUP_COUNT];
 };
 
-/* An entry without a text (a cut may leave its name alone) or for another group is none. */
+/* An entry that names no loader (it is not in force yet, or a cut has left its name alone) or is for
+ * another group is none. */
 static bool has_text(const struct rawspan *esp, const char *name, enum group group)
 {
 	char path[300], text[TEXT_MAX + 1], wanted[32];
@@ -31,7 +32,7 @@ static bool has_text(const struct rawspan *esp, const char *name, enum group gro
 		return false;
 	text[len] = '\0';
 	(void)snprintf(wanted, sizeof(wanted), "abide.group=%s ", group_name(group));
-	return strstr(text, wanted) != NULL;
+	return strstr(text, wanted) && (strstr(text, "\nefi ") || strstr(text, "\nlinux "));
 }
 
 static bool consider(const struct fat_entry *file, void *arg)

@@ -317,13 +317,15 @@ static int check_mended(struct checker *checker, const struct crash_disk *disk,
 	const struct rawdisk factory = {checker->factory.bytes, checker->factory.len};
 	struct boot_choice mended = {.count = 0};
 	struct rawdisk after;
-	bool changed;
+	bool is_new;
 
-	if (mend_state(checker->mend, crash_raw(disk), &after, &changed, err) < 0 ||
-		checker->view->choose(&after, &factory, &mended, err) < 0)
+	if (mend_state(checker->mend, crash_raw(disk), &after, &is_new, err) < 0)
 		return -1;
-	if (changed)
-		checker->result.mended++;
+	if (!is_new) /* and right, then as now */
+		return 0;
+	checker->result.mended++;
+	if (checker->view->choose(&after, &factory, &mended, err) < 0)
+		return -1;
 	if (mended.guesses != choice->guesses || mended.count != choice->count ||
 		mended.order[0] != choice->order[0] ||
 		(!choice->guesses && !boot_state_equal(&mended.state, &choice->state)))

@@ -54,7 +54,7 @@ struct checker_change {
 struct checker_result {
 	size_t starts[GROUP_COUNT]; /* in so many states this group would be started */
 	size_t guesses; /* of them without the bootloader's state */
-	size_t mended; /* what was different from the state before, after fsck.fat */
+	size_t mended; /* so often fsck.fat was run: the FAT differed from those before */
 	size_t change_count;
 	struct checker_change changes[CHECKER_CHANGES_MAX]; /* the first ones */
 };

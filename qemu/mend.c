@@ -12,7 +12,9 @@
 #define TABLE_LEN    ((uint64_t)1 << 20) /* more than a GPT at either end */
 #define FSCK_SECONDS 120u
 #define FSCK_MENDED  1
-#define PATH_OF_FD   64u
+/* A walk goes to and fro between a few states. */
+#define LAST_MAX   8u
+#define PATH_OF_FD 64u
 
 struct piece {
 	uint64_t off, len; /* in the partition */
@@ -23,8 +25,8 @@ struct mend {
 	struct piece slots[MEND_SLOTS_MAX];
 	struct piece rest[MEND_SLOTS_MAX + 1]; /* all but the slots */
 	size_t slot_count, rest_count;
-	uint8_t *last; /* the partition before fsck.fat was at it */
-	bool has_last;
+	uint8_t *last[LAST_MAX]; /* the partition before fsck.fat was at it */
+	size_t last_count;
 	int fd; /* the partition, as a file for fsck.fat: */
 	uint8_t *disk; /* it is mapped into its place here */
 	uint64_t disk_len;
@@ -92,16 +94,14 @@ int mend_open(const struct rawdisk *factory, const char *partition, const struct
 	size_t slot_count, struct mend **ret, struct err *err)
 {
 	CLEANUP(mend_close) struct mend *mend = NULL;
-	void *p = NULL, *last = NULL;
+	void *p = NULL;
 
 	if (mem_alloc(sizeof(*mend), &p, err) < 0)
 		return -1;
 	mend = p;
 	mend->fd = -1;
-	if (rawdisk_partition(factory, partition, &mend->span, err) < 0 ||
-		mem_alloc(mend->span.size, &last, err) < 0)
+	if (rawdisk_partition(factory, partition, &mend->span, err) < 0)
 		return -1;
-	mend->last = last;
 	if (mend->span.start < TABLE_LEN || mend->span.start % TABLE_LEN ||
 		factory->size - mend->span.start - mend->span.size < TABLE_LEN)
 		return err_set(err, FAIL_USAGE,
@@ -120,7 +120,8 @@ void mend_close(struct mend **mend)
 	if ((*mend)->disk)
 		(void)munmap((*mend)->disk, (*mend)->disk_len); /* cannot fail: it was mapped so */
 	cleanup_fd(&(*mend)->fd);
-	free((*mend)->last);
+	for (size_t i = 0; i < LAST_MAX; i++)
+		free((*mend)->last[i]);
 	free(*mend);
 	*mend = NULL;
 }
@@ -142,40 +143,61 @@ static int fsck(struct mend *mend, const char *option, int most, struct err *err
 	return 0;
 }
 
-/* Takes over what is not a slot's. False: that is as it was the last time. */
-static bool take(struct mend *mend, const uint8_t *partition)
+static bool is_same(const struct mend *mend, const uint8_t *one, const uint8_t *other)
 {
-	bool changed = !mend->has_last;
-
-	for (size_t i = 0; !changed && i < mend->rest_count; i++) {
-		const struct piece *piece = &mend->rest[i];
-
-		changed = memcmp(mend->last + piece->off, partition + piece->off, piece->len) != 0;
-	}
-	mend->has_last = true;
-	for (size_t i = 0; changed && i < mend->rest_count; i++) {
-		const struct piece *piece = &mend->rest[i];
-
-		memcpy(mend->last + piece->off, partition + piece->off, piece->len);
-		memcpy(mend->disk + mend->span.start + piece->off, partition + piece->off,
-			piece->len);
-	}
-	return changed;
+	for (size_t i = 0; i < mend->rest_count; i++)
+		if (memcmp(one + mend->rest[i].off, other + mend->rest[i].off, mend->rest[i].len) !=
+			0)
+			return false;
+	return true;
 }
 
-int mend_state(struct mend *mend, const struct rawdisk *disk, struct rawdisk *ret,
-	bool *ret_changed, struct err *err)
+/* All but what is a slot's. */
+static void copy(const struct mend *mend, uint8_t *to, const uint8_t *from)
 {
-	const uint8_t *partition = mend->disk + mend->span.start;
+	for (size_t i = 0; i < mend->rest_count; i++)
+		memcpy(to + mend->rest[i].off, from + mend->rest[i].off, mend->rest[i].len);
+}
 
-	*ret = (struct rawdisk){mend->disk, mend->disk_len};
-	*ret_changed = take(mend, disk->bytes + mend->span.start);
-	if (!*ret_changed)
+static bool was_there(const struct mend *mend, const uint8_t *partition)
+{
+	for (size_t i = 0; i < LAST_MAX && i < mend->last_count; i++)
+		if (is_same(mend, mend->last[i], partition))
+			return true;
+	return false;
+}
+
+/* Of the last ones the oldest makes room. */
+static int remember(struct mend *mend, const uint8_t *partition, struct err *err)
+{
+	uint8_t **last = &mend->last[mend->last_count++ % LAST_MAX];
+	void *p = NULL;
+
+	if (!*last && mem_alloc(mend->span.size, &p, err) < 0)
+		return -1;
+	if (!*last)
+		*last = p;
+	copy(mend, *last, partition);
+	return 0;
+}
+
+int mend_state(struct mend *mend, const struct rawdisk *disk, struct rawdisk *ret, bool *ret_new,
+	struct err *err)
+{
+	const uint8_t *before = disk->bytes + mend->span.start;
+	uint8_t *partition = mend->disk + mend->span.start;
+
+	*ret_new = !was_there(mend, before);
+	if (!*ret_new)
 		return 0;
+	if (remember(mend, before, err) < 0)
+		return -1;
+	copy(mend, partition, before);
 	if (fsck(mend, "-a", FSCK_MENDED, err) < 0 || fsck(mend, "-n", 0, err) < 0)
 		return -1;
 	for (size_t i = 0; i < mend->slot_count; i++)
 		if (!mem_is_zero(partition + mend->slots[i].off, mend->slots[i].len))
 			return err_set(err, FAIL_DRIFT, "fsck.fat has written into a slot");
+	*ret = (struct rawdisk){mend->disk, mend->disk_len};
 	return 0;
 }

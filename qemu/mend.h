@@ -23,10 +23,10 @@ int mend_open(const struct rawdisk *factory, const char *partition, const struct
 void mend_close(struct mend **mend);
 
 /* Runs `fsck.fat -a` on the partition of a disk made of the factory's. *ret: the disk after it, valid
- * until the next call, with zeros everywhere but in the partition and the table. *ret_changed: false
- * if nothing has changed since the last call, which is then still true. FAIL_DRIFT: it mended nothing,
- * or not everything. */
-int mend_state(struct mend *mend, const struct rawdisk *disk, struct rawdisk *ret,
-	bool *ret_changed, struct err *err);
+ * until the next call, with zeros everywhere but in the partition and the table. *ret_new: false if
+ * the partition is as it was at one of the last calls: then nothing is run, and *ret is not set.
+ * FAIL_DRIFT: it mended nothing, or not everything. */
+int mend_state(struct mend *mend, const struct rawdisk *disk, struct rawdisk *ret, bool *ret_new,
+	struct err *err);
 
 #endif

@@ -296,20 +296,20 @@ static void test_rawdisk__mended_is_what_linux_would_stumble_over(void **state)
 	struct err err = {0};
 	char names[256] = "";
 	uint8_t found[8];
-	bool changed;
+	bool is_new;
 	size_t len;
 
 	(void)state;
 	must(mend_open(&raw, "esp", NULL, 0, &mend, &err), &err);
-	must(mend_state(mend, &raw, &after, &changed, &err), &err);
-	assert_true(changed);
+	must(mend_state(mend, &raw, &after, &is_new, &err), &err);
+	assert_true(is_new);
 	assert_memory_equal(after.bytes + MIB, disk.data + MIB, FAT_MIB * MIB);
-	must(mend_state(mend, &raw, &after, &changed, &err), &err);
-	assert_false(changed);
+	must(mend_state(mend, &raw, &after, &is_new, &err), &err);
+	assert_false(is_new);
 	/* A cluster that nobody owns: it becomes a file. */
 	set_next(&disk, 500, 0xfff);
-	must(mend_state(mend, &raw, &after, &changed, &err), &err);
-	assert_true(changed);
+	must(mend_state(mend, &raw, &after, &is_new, &err), &err);
+	assert_true(is_new);
 	must(rawdisk_partition(&after, "esp", &esp, &err), &err);
 	must(fat_read_file(&esp, "/loader/grubenv", found, sizeof(found), &len, &err), &err);
 	assert_int_equal(len, 5);
@@ -326,14 +326,14 @@ static void test_rawdisk__what_fsck_does_to_a_slot_is_told(void **state)
 	const struct rawspan wrong = {NULL, SECTOR, MIB}, outside = {NULL, SECTOR, 5 * MIB};
 	struct rawdisk after;
 	struct err err = {0};
-	bool changed;
+	bool is_new;
 
 	(void)state;
 	assert_int_equal(mend_open(&raw, "esp", &outside, 1, &mend, &err), -1);
 	assert_int_equal(err.code, FAIL_USAGE);
 	assert_int_equal(mend_open(&raw, "rootfs", NULL, 0, &mend, &err), -1);
 	must(mend_open(&raw, "esp", &wrong, 1, &mend, &err), &err);
-	assert_int_equal(mend_state(mend, &raw, &after, &changed, &err), -1);
+	assert_int_equal(mend_state(mend, &raw, &after, &is_new, &err), -1);
 	assert_int_equal(err.code, FAIL_DRIFT);
 	assert_non_null(strstr(err.msg, "fsck.fat"));
 }
