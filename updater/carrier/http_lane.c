@@ -45,6 +45,11 @@ bool http_lane_complete(const struct http_lane *lane)
 	return lane->in == lane->count;
 }
 
+bool http_lane_running(const struct http_lane *lane)
+{
+	return !lane->parked && http_transfer_progress(lane->transfer)->end == HTTP_RUNNING;
+}
+
 bool http_lane_handed_out(const struct http_lane *lane)
 {
 	return lane->out == lane->count;

@@ -37,6 +37,8 @@ bool http_lane_update(struct http_lane *lane, const struct http_file *file, uint
 /* Where range i ends: HTTP_OPEN if nobody knows. */
 uint64_t http_lane_end(const struct http_lane *lane, const struct http_file *file, size_t i);
 bool http_lane_complete(const struct http_lane *lane);
+/* Its transfer is under way. */
+bool http_lane_running(const struct http_lane *lane);
 /* The file has ended, without having said where it would. */
 void http_lane_close(struct http_lane *lane);
 /* Bytes that are still to come; HTTP_OPEN if nobody knows. */
