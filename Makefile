@@ -186,7 +186,7 @@ $(B)/tests/tools/%: $(B)/obj/tests/tools/%.o $(B)/libtest.a $(B)/libimage.a $(B)
 $(BENCH_PARTS:%=$(B)/tests/bench/abide-%): $(B)/tests/bench/abide-%: $(call objects,$(PROGRAM_SRC)) \
 		$(B)/obj/tests/bench/%.o $(B)/libabide.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(DEVICE_LIBS) -lpthread -o $@
+	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(CARRIER_LIBS) -lpthread -o $@
 
 $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o
 	@mkdir -p $(@D)

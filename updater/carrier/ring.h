@@ -21,8 +21,8 @@
 #include "updater/err.h"
 #include "updater/index.h"
 
-#define RING_BATCHES 4u
-#define RING_BATCH   INDEX_CHUNK_MAX /* holds any chunk */
+#define RING_BATCHES 3u
+#define RING_BATCH   (2u * INDEX_CHUNK_MAX) /* holds any chunk */
 #define RING_SIZE    (RING_BATCHES * RING_BATCH)
 
 /* ---- the installer's end ---- */
