@@ -78,6 +78,9 @@ struct layout {
 };
 
 int layout_read(const char *path, struct layout **ret, struct err *err);
+/* For layout_read(): whether the partitions and files make a disk; derives the UUIDs that the file does
+ * not name, and places all of it. */
+int layout_check(struct layout *layout, struct err *err);
 void layout_free(struct layout **layout);
 
 /* Puts the partitions on a disk of `size` bytes, which becomes the layout's: they begin at
