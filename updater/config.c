@@ -6,27 +6,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bootloader-hooks/bootloader.h"
+#include "updater/config_key.h"
 #include "updater/fs.h"
 
-#define FILE_MAX       (64u << 10)
-#define HOOK_NAMES_MAX 128u
-#define USER_MAX       32u
-#define THRESHOLD_MAX  16u /* more signers than a signature may have */
-#define SLOT_PREFIX    "slot "
+#define FILE_MAX    (64u << 10)
+#define SLOT_PREFIX "slot "
 
 static const char *const PLACES[] = {
 	"/etc/abide/system.conf",
 	"/run/abide/system.conf",
 	"/usr/lib/abide/system.conf",
-};
-
-/* Where a key's value goes, and what may be in it. */
-struct key {
-	const char *section, *name;
-	int (*set)(const struct key *key, const char *value, void *ret, struct err *err);
-	size_t offset; /* of the member in struct config */
-	unsigned int min, max; /* of a number */
 };
 
 struct parser {
@@ -35,128 +24,10 @@ struct parser {
 	unsigned int line; /* the one just given to inih */
 	struct config *config;
 	struct config_slot *slot; /* while in a [slot] section */
-	uint32_t seen; /* bit i: KEYS[i] */
+	uint32_t seen; /* bit i: config_key number i */
 	struct err *err;
 	unsigned int failed_line; /* 0: nothing failed yet */
 };
-
-static int set_name(const struct key *key, const char *value, void *ret, struct err *err)
-{
-	(void)key;
-	if (!manifest_name_valid(value))
-		return err_set(err, FAIL_USAGE, "'%s' is not 1..%u characters of printable ASCII",
-			value, MANIFEST_NAME_MAX);
-	memcpy(ret, value, strlen(value) + 1);
-	return 0;
-}
-
-static int set_path(const struct key *key, const char *value, void *ret, struct err *err)
-{
-	(void)key;
-	if (value[0] != '/')
-		return err_set(err, FAIL_USAGE, "'%s' is not an absolute path", value);
-	return mem_strdup(value, ret, err);
-}
-
-static int set_device(const struct key *key, const char *value, void *ret, struct err *err)
-{
-	static const char *const TAGS[] = {"LABEL=", "PARTLABEL=", "UUID=", "PARTUUID="};
-
-	(void)key;
-	for (size_t i = 0; i < ARRAY_LEN(TAGS); i++)
-		if (strncmp(value, TAGS[i], strlen(TAGS[i])) == 0 && value[strlen(TAGS[i])])
-			return mem_strdup(value, ret, err);
-	if (value[0] != '/')
-		return err_set(err, FAIL_USAGE,
-			"'%s' is neither an absolute path nor LABEL=, PARTLABEL=, UUID= or"
-			" PARTUUID= with a value",
-			value);
-	return mem_strdup(value, ret, err);
-}
-
-static int set_user(const struct key *key, const char *value, void *ret, struct err *err)
-{
-	size_t len = strlen(value);
-
-	(void)key;
-	if (len > USER_MAX || value[0] == '-' ||
-		strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789_-") != len)
-		return err_set(err, FAIL_USAGE, "'%s' is not a user's name", value);
-	return mem_strdup(value, ret, err);
-}
-
-static int set_number(const struct key *key, const char *value, void *ret, struct err *err)
-{
-	uint64_t v = 0;
-	const char *p = value;
-
-	for (; *p >= '0' && *p <= '9' && v <= key->max; p++)
-		v = 10 * v + (uint64_t)(*p - '0');
-	if (*p || v < key->min || v > key->max)
-		return err_set(err, FAIL_USAGE, "'%s' is not a number from %u to %u", value,
-			key->min, key->max);
-	*(unsigned int *)ret = (unsigned int)v;
-	return 0;
-}
-
-static int set_bootloader(const struct key *key, const char *value, void *ret, struct err *err)
-{
-	const struct hook *hook = hook_find(value);
-	char known[HOOK_NAMES_MAX];
-
-	(void)key;
-	if (strcmp(value, "auto") == 0)
-		return 0; /* NULL */
-	if (!hook) {
-		hook_names(known, sizeof(known));
-		return err_set(err, FAIL_USAGE,
-			"'%s' is not a bootloader this abide knows; known: auto, %s", value, known);
-	}
-	*(const struct hook **)ret = hook;
-	return 0;
-}
-
-static int set_booted(const struct key *key, const char *value, void *ret, struct err *err)
-{
-	struct config *config = ret;
-
-	(void)key;
-	if (!group_parse(value, &config->booted))
-		return err_set(err, FAIL_USAGE, "'%s' is not a group; allowed: a, b", value);
-	config->booted_set = true;
-	return 0;
-}
-
-#define AT(member) offsetof(struct config, member)
-
-static const struct key KEYS[] = {
-	{"system", "compatible", set_name, AT(compatible), 0, 0},
-	{"system", "hardware", set_name, AT(hardware), 0, 0},
-	{"system", "bootloader", set_bootloader, AT(hook), 0, 0},
-	{"system", "state-dir", set_path, AT(state_dir), 0, 0},
-	{"system", "run-dir", set_path, AT(run_dir), 0, 0},
-	{"system", "carrier-user", set_user, AT(carrier_user), 0, 0},
-	{"trust", "roots", set_path, AT(roots), 0, 0},
-	{"trust", "crl", set_path, AT(crl), 0, 0},
-	{"trust", "threshold", set_number, AT(threshold), 1, THRESHOLD_MAX},
-	{"source", "ca-file", set_path, AT(ca_file), 0, 0},
-	{"source", "stall-timeout", set_number, AT(stall_timeout), 1, 3600},
-	{"source", "min-rate", set_number, AT(min_rate), 1, 1000000000},
-	{"source", "retries", set_number, AT(retries), 0, 1000},
-	{"boot", "trial-attempts", set_number, AT(trial_attempts), 1, BOOT_TRIES_MAX},
-	{"boot", "grubenv", set_path, AT(boot.grubenv), 0, 0},
-	{"boot", "esp", set_path, AT(boot.esp), 0, 0},
-	{"boot", "efivars", set_path, AT(boot.efivars), 0, 0},
-	{"boot", "fw-env-config", set_path, AT(boot.fw_env_config), 0, 0},
-	{"boot", "program", set_path, AT(boot.program), 0, 0},
-	{"boot", "booted", set_booted, 0, 0, 0},
-	{"health", "directory", set_path, AT(health_dir), 0, 0},
-	{"health", "timeout", set_number, AT(health_timeout), 1, 86400},
-};
-
-static const struct key DEVICE_KEY = {"slot", "device", set_device, 0, 0, 0};
-
-_Static_assert(ARRAY_LEN(KEYS) <= 32, "parser.seen has a bit for each");
 
 static const char *const SECTIONS = "[system], [trust], [source], [slot CLASS.GROUP], [boot],"
 				    " [health]";
@@ -222,9 +93,8 @@ static int open_section(struct parser *p, const char *line)
 			SECTIONS);
 	if (strncmp(section, SLOT_PREFIX, strlen(SLOT_PREFIX)) == 0)
 		return open_slot(p, section + strlen(SLOT_PREFIX));
-	for (size_t i = 0; i < ARRAY_LEN(KEYS); i++)
-		if (strcmp(KEYS[i].section, section) == 0)
-			return 0;
+	if (config_key_section(section))
+		return 0;
 	return err_set(p->err, FAIL_USAGE, "[%s]: unknown section; known: %s", section, SECTIONS);
 }
 
@@ -273,7 +143,7 @@ static char *next_line(char *buf, int cap, void *stream)
 	return buf;
 }
 
-static int set_value(struct parser *p, const struct key *key, const char *value, void *ret)
+static int set_value(struct parser *p, const struct config_key *key, const char *value, void *ret)
 {
 	if (!*value)
 		return err_set(p->err, FAIL_USAGE, "is empty");
@@ -282,44 +152,32 @@ static int set_value(struct parser *p, const struct key *key, const char *value,
 
 static int set_slot_key(struct parser *p, const char *name, const char *value)
 {
-	if (strcmp(name, DEVICE_KEY.name) != 0)
+	if (strcmp(name, CONFIG_SLOT_DEVICE.name) != 0)
 		return err_set(p->err, FAIL_USAGE, "unknown key; known: device");
 	if (p->slot->device)
 		return err_set(p->err, FAIL_USAGE, "is there twice");
-	return set_value(p, &DEVICE_KEY, value, &p->slot->device);
-}
-
-static int unknown_key(struct parser *p, const char *section)
-{
-	char known[160] = "";
-
-	for (size_t i = 0; i < ARRAY_LEN(KEYS); i++) {
-		size_t used = strlen(known);
-
-		if (strcmp(KEYS[i].section, section) == 0)
-			(void)snprintf(known + used, sizeof(known) - used, "%s%s", used ? ", " : "",
-				KEYS[i].name); /* fits, see KEYS */
-	}
-	return err_set(p->err, FAIL_USAGE, "unknown key; known: %s", known);
+	return set_value(p, &CONFIG_SLOT_DEVICE, value, &p->slot->device);
 }
 
 static int set_key(struct parser *p, const char *section, const char *name, const char *value)
 {
+	const struct config_key *key;
+	unsigned int number = 0;
+	char known[160];
+
 	if (!*section)
 		return err_set(p->err, FAIL_USAGE, "stands before the first section");
 	if (p->slot)
 		return set_slot_key(p, name, value);
-	for (size_t i = 0; i < ARRAY_LEN(KEYS); i++) {
-		const struct key *key = &KEYS[i];
-
-		if (strcmp(key->section, section) != 0 || strcmp(key->name, name) != 0)
-			continue;
-		if (p->seen & UINT32_C(1) << i)
-			return err_set(p->err, FAIL_USAGE, "is there twice");
-		p->seen |= UINT32_C(1) << i;
-		return set_value(p, key, value, (char *)p->config + key->offset);
+	key = config_key_find(section, name, &number);
+	if (!key) {
+		config_key_names(section, known, sizeof(known));
+		return err_set(p->err, FAIL_USAGE, "unknown key; known: %s", known);
 	}
-	return unknown_key(p, section);
+	if (p->seen & UINT32_C(1) << number)
+		return err_set(p->err, FAIL_USAGE, "is there twice");
+	p->seen |= UINT32_C(1) << number;
+	return set_value(p, key, value, (char *)p->config + key->offset);
 }
 
 /* For inih: 1 is success. */
@@ -354,12 +212,12 @@ static int missing(const struct config *config, const char *what, struct err *er
 		config->path, what);
 }
 
+/* Of [system]. */
 static bool seen(const struct parser *p, const char *name)
 {
-	for (size_t i = 0; i < ARRAY_LEN(KEYS); i++)
-		if (strcmp(KEYS[i].name, name) == 0)
-			return (p->seen & UINT32_C(1) << i) != 0;
-	return false;
+	unsigned int number = 0;
+
+	return config_key_find("system", name, &number) && p->seen & UINT32_C(1) << number;
 }
 
 static int check_boot(const struct config *config, struct err *err)
