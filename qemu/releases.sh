@@ -77,8 +77,11 @@ if [ "$faults" ]; then
 	# Hardly a chunk of it is on the device: so it is fetched, and that takes its time.
 	release other 7.0.0 none 6
 	cp "$out/www/other.abide" "$out/www/data.abide"
-	printf 'not what was signed' | dd of="$out/www/data.abide" bs=1 conv=notrunc status=none \
-		seek=$(($(stat -c %s "$out/www/data.abide") / 2))
+	# At fifteen places, so that one of them is in what is fetched. The header is before the first.
+	for sixteenth in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+		printf 'not what was signed' | dd of="$out/www/data.abide" bs=1 conv=notrunc status=none \
+			seek=$(($(stat -c %s "$out/www/other.abide") * sixteenth / 16))
+	done
 fi
 bundle stranger release-2 2.0.0 stranger
 

@@ -153,23 +153,6 @@ static int initramfs_is_missing(struct rig *rig, struct err *err)
 	return 0;
 }
 
-static int changed_bytes_never_boot(struct rig *rig, struct err *err)
-{
-	char good[32], other[64];
-	const char *const expected[] = {"\"state\":\"writing\"", good, other, NULL};
-
-	if (rig_ready(rig, err) < 0 || rig_install(rig, "", "data", 3, err) < 0)
-		return -1;
-	(void)snprintf(good, sizeof(good), "\"%s\":{\"good\":true", rig->here);
-	(void)snprintf(other, sizeof(other), "\"%s\":{\"good\":false,\"bad\":false,\"tries\":0",
-		rig->there);
-	if (rig_status(rig, expected, err) < 0 || rig_order_reboot(rig, err) < 0)
-		return -1;
-	return rig_wait_up(rig, rig->version, err);
-}
-
-/* ---- power cuts ---- */
-
 /* Of which hardly a chunk is on a device that does not hold it: it is all fetched. */
 static const struct release STRANGE = {"other", "7.0.0"};
 
@@ -183,6 +166,24 @@ static int ready_for_strange(struct rig *rig, struct err *err)
 	rig_cut_power(rig); /* so that a new one is made ready */
 	return rig_ready(rig, err);
 }
+
+/* The bundle of the strange one, changed. */
+static int changed_bytes_never_boot(struct rig *rig, struct err *err)
+{
+	char good[32], other[64];
+	const char *const expected[] = {"\"state\":\"writing\"", good, other, NULL};
+
+	if (ready_for_strange(rig, err) < 0 || rig_install(rig, "", "data", 3, err) < 0)
+		return -1;
+	(void)snprintf(good, sizeof(good), "\"%s\":{\"good\":true", rig->here);
+	(void)snprintf(other, sizeof(other), "\"%s\":{\"good\":false,\"bad\":false,\"tries\":0",
+		rig->there);
+	if (rig_status(rig, expected, err) < 0 || rig_order_reboot(rig, err) < 0)
+		return -1;
+	return rig_wait_up(rig, rig->version, err);
+}
+
+/* ---- power cuts ---- */
 
 /* The group that runs is good and next; the other one is half written. */
 static int expect_writing(struct rig *rig, struct err *err)

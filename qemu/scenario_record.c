@@ -19,6 +19,7 @@ struct replay {
 	char factory[PATH_MAX];
 	char images[PATH_MAX];
 	struct write_log log;
+	size_t flushes; /* that are in the log */
 	struct checker *checker;
 };
 
@@ -27,6 +28,7 @@ struct milestones {
 	size_t begin; /* its first write to the slot, */
 	size_t seal; /* and the last one before the flip */
 	size_t flip, count, confirm;
+	struct rawspan slot; /* which it writes */
 };
 
 static void replay_close(struct replay *replay)
@@ -51,6 +53,8 @@ static int replay_open(struct rig *rig, struct replay *ret, struct err *err)
 		fs_join(rig->out, "images", ret->images, sizeof(ret->images), err) < 0 ||
 		rig_write_log(rig, log, err) < 0 || write_log_open(log, &ret->log, err) < 0)
 		return -1;
+	for (size_t i = 0; i < ret->log.count; i++)
+		ret->flushes += ret->log.entries[i].flags & WRITE_LOG_FLUSH ? 1 : 0;
 	if (rig->device->no_cache)
 		write_log_no_cache(&ret->log);
 	return new_checker(rig, ret, err);
@@ -69,21 +73,20 @@ int scenario_every_prefix(struct rig *rig, struct err *err)
 {
 	CLEANUP(replay_close) struct replay replay = {.checker = NULL};
 	const struct checker_result *result;
-	size_t states = 0, flushes = 0;
+	size_t states = 0;
 	uint64_t bytes = 0;
 
 	if (replay_open(rig, &replay, err) < 0 || walk(&replay, &LIMITS, &states, err) < 0)
 		return -1;
-	for (size_t i = 0; i < replay.log.count; i++) {
-		flushes += replay.log.entries[i].flags & WRITE_LOG_FLUSH ? 1 : 0;
+	for (size_t i = 0; i < replay.log.count; i++)
 		bytes += replay.log.entries[i].len;
-	}
 	result = checker_result(replay.checker);
 	(void)printf("%s: %zu entries (%zu flushes, %" PRIu64 " MiB), %zu changes of the "
 		     "bootloader's state\n%s: %zu states (a starts in %zu, b in %zu), 0 without a "
 		     "known group to boot\n",
-		rig->device->name, replay.log.count, flushes, bytes >> 20, result->change_count,
-		rig->device->name, states, result->starts[GROUP_A], result->starts[GROUP_B]);
+		rig->device->name, replay.log.count, replay.flushes, bytes >> 20,
+		result->change_count, rig->device->name, states, result->starts[GROUP_A],
+		result->starts[GROUP_B]);
 	if (result->starts[GROUP_A] == 0 || result->starts[GROUP_B] == 0)
 		return err_set(err, FAIL_STATE, "one group never starts: that was no update");
 	return 0;
@@ -95,15 +98,16 @@ int scenario_every_prefix(struct rig *rig, struct err *err)
 static int find_slot_writes(const struct replay *replay, const struct checker_slot *where,
 	struct milestones *at, struct err *err)
 {
-	struct rawspan slot;
+	const struct rawspan *slot = &at->slot;
 	bool found = false;
 
-	if (checker_find(replay->checker, where, GROUP_B, &slot, err) < 0)
+	if (checker_find(replay->checker, where, GROUP_B, &at->slot, err) < 0)
 		return -1;
 	for (size_t i = 0; i < at->flip; i++) {
 		const struct write_log_entry *entry = &replay->log.entries[i];
 
-		if (!entry->data || entry->off < slot.start || entry->off - slot.start >= slot.size)
+		if (!entry->data || entry->off < slot->start ||
+			entry->off - slot->start >= slot->size)
 			continue;
 		if (!found)
 			at->begin = i;
@@ -181,16 +185,29 @@ static void drop_last_flush(struct write_log *log, const struct milestones *at)
 	drop_flushes(log, at->seal, at->flip);
 }
 
-/* Of the longest write between the first and the flip: a piece of the image. */
+/* Whether it writes a piece of the image, and not zeros, which a slot from the factory has: in the
+ * first quarter of the slot there is nothing else, and the first block is written twice. */
+static bool is_piece(const struct write_log_entry *entry, const struct rawspan *slot)
+{
+	uint64_t first = slot->start + MEM_BLOCK, end = slot->start + slot->size / 4;
+
+	return entry->data && entry->off >= first && entry->off < end &&
+	       (entry->data[0] || memcmp(entry->data, entry->data + 1, entry->len - 1) != 0);
+}
+
+/* The longest there is: a device may write by the sector. */
 static void lose_write(struct write_log *log, const struct milestones *at)
 {
-	size_t longest = at->begin;
+	struct write_log_entry *longest = NULL;
 
 	for (size_t i = at->begin; i < at->flip; i++)
-		if (log->entries[i].data && log->entries[i].len > log->entries[longest].len)
-			longest = i;
-	log->entries[longest].len = 0;
-	log->entries[longest].data = NULL;
+		if (is_piece(&log->entries[i], &at->slot) &&
+			(!longest || log->entries[i].len > longest->len))
+			longest = &log->entries[i];
+	if (!longest)
+		return;
+	longest->len = 0;
+	longest->data = NULL;
 }
 
 static const struct {
