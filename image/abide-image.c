@@ -48,27 +48,6 @@ const volatile sig_atomic_t *command_interruptible(void)
 	return &interrupted;
 }
 
-int command_option(int argc, char **argv, const char *letters, const struct option *options)
-{
-	int at = -1;
-	int code = getopt_long(argc, argv, letters, options, &at);
-	const char *text;
-	size_t len;
-
-	if (code == '?' || at < 0)
-		return code;
-	/* "--name=value", or "--name" with its value, if it has one, behind it. */
-	text = argv[optind - 1];
-	if (optarg == text)
-		text = argv[optind - 2];
-	len = strlen(options[at].name);
-	if (strncmp(text, "--", 2) == 0 && strncmp(text + 2, options[at].name, len) == 0)
-		return code;
-	(void)fprintf(stderr, "%s: option '%s' is not shortened: '--%s'\n", argv[0], text,
-		options[at].name);
-	return '?';
-}
-
 int command_usage(char **argv, const char *fmt, ...)
 {
 	va_list args;

@@ -29,75 +29,9 @@ static const char HELP[] =
 	"  --level N                zstd level, 1 to 22; default 15\n"
 	"  --threads N              default: all processors\n";
 
-enum option_code {
-	OUTPUT = 'o',
-	HELP_OPTION = 'h',
-	FIRST = 256, /* above all characters */
-	KEY,
-	CERT,
-	CHAIN,
-	COMPATIBLE,
-	VERSION,
-	SECURITY_VERSION,
-	HARDWARE,
-	IMAGE,
-	DESCRIPTION,
-	SOURCE,
-	BUILDER,
-	SBOM,
-	CREATED,
-	LEVEL,
-	THREADS,
-};
-
-static const struct option OPTIONS[] = {
-	{"output", required_argument, NULL, OUTPUT},
-	{"key", required_argument, NULL, KEY},
-	{"cert", required_argument, NULL, CERT},
-	{"chain", required_argument, NULL, CHAIN},
-	{"compatible", required_argument, NULL, COMPATIBLE},
-	{"version", required_argument, NULL, VERSION},
-	{"security-version", required_argument, NULL, SECURITY_VERSION},
-	{"hardware", required_argument, NULL, HARDWARE},
-	{"image", required_argument, NULL, IMAGE},
-	{"description", required_argument, NULL, DESCRIPTION},
-	{"source", required_argument, NULL, SOURCE},
-	{"builder", required_argument, NULL, BUILDER},
-	{"sbom", required_argument, NULL, SBOM},
-	{"created", required_argument, NULL, CREATED},
-	{"level", required_argument, NULL, LEVEL},
-	{"threads", required_argument, NULL, THREADS},
-	{"help", no_argument, NULL, HELP_OPTION},
-	{0},
-};
-
-/* A text option, or NULL if the code is another. */
-static const char **text_option(struct bundle_options *options, int code)
+static int add_image(void *arg, char *text, struct err *err)
 {
-	const struct {
-		int code;
-		const char **text;
-	} texts[] = {
-		{OUTPUT, &options->output},
-		{KEY, &options->key},
-		{CERT, &options->cert},
-		{CHAIN, &options->chain},
-		{COMPATIBLE, &options->compatible},
-		{VERSION, &options->version},
-		{DESCRIPTION, &options->description},
-		{SOURCE, &options->source},
-		{BUILDER, &options->builder},
-		{SBOM, &options->sbom},
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-		if (texts[i].code == code)
-			return texts[i].text;
-	return NULL;
-}
-
-static int add_image(struct bundle_options *options, char *text, struct err *err)
-{
+	struct bundle_options *options = arg;
 	char *equals = strchr(text, '=');
 
 	if (!equals || equals == text || equals[1] == '\0')
@@ -111,8 +45,10 @@ static int add_image(struct bundle_options *options, char *text, struct err *err
 	return 0;
 }
 
-static int add_hardware(struct bundle_options *options, const char *name, struct err *err)
+static int add_hardware(void *arg, char *name, struct err *err)
 {
+	struct bundle_options *options = arg;
+
 	if (options->hardware_count == MANIFEST_HARDWARE_MAX)
 		return err_set(err, FAIL_USAGE, "--hardware is given more than %u times",
 			MANIFEST_HARDWARE_MAX);
@@ -120,68 +56,11 @@ static int add_hardware(struct bundle_options *options, const char *name, struct
 	return 0;
 }
 
-static int set_number(const char *option, const char *text, uint64_t min, uint64_t max,
-	uint64_t *ret, struct err *err)
+static int set_created(void *arg, char *text, struct err *err)
 {
-	uint64_t value;
-
-	if (!command_number(text, max, &value) || value < min)
-		return err_set(err, FAIL_USAGE,
-			"%s '%s' is not a number from %" PRIu64 " to %" PRIu64, option, text, min,
-			max);
-	*ret = value;
-	return 0;
-}
-
-/* The options that are not plain text. */
-static int set_option(struct bundle_options *options, int code, char *text, struct err *err)
-{
-	uint64_t number = 0;
-
-	switch (code) {
-	case IMAGE:
-		return add_image(options, text, err);
-	case HARDWARE:
-		return add_hardware(options, text, err);
-	case SECURITY_VERSION:
-		return set_number("--security-version", text, 0, MANIFEST_NUMBER_MAX,
-			&options->security_version, err);
-	case CREATED:
-		if (manifest_time_parse(text, &options->created))
-			return 0;
+	if (!manifest_time_parse(text, arg))
 		return err_set(err, FAIL_USAGE,
 			"--created '%s' is not a time as 2026-11-20T09:00:00Z", text);
-	case LEVEL:
-		if (set_number("--level", text, COMPRESS_LEVEL_MIN, COMPRESS_LEVEL_MAX, &number,
-			    err) < 0)
-			return -1;
-		options->level = (int)number;
-		return 0;
-	default:
-		if (set_number("--threads", text, 1, PACK_THREADS_MAX, &number, err) < 0)
-			return -1;
-		options->threads = (unsigned int)number;
-		return 0;
-	}
-}
-
-static int check_required(const struct bundle_options *options, struct err *err)
-{
-	const struct {
-		const char *option;
-		bool given;
-	} required[] = {
-		{"--output", options->output},
-		{"--key", options->key},
-		{"--cert", options->cert},
-		{"--compatible", options->compatible},
-		{"--version", options->version},
-		{"--image", options->image_count > 0},
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(required); i++)
-		if (!required[i].given)
-			return err_set(err, FAIL_USAGE, "%s is missing", required[i].option);
 	return 0;
 }
 
@@ -210,27 +89,34 @@ static void show(const struct bundle_options *options, const struct bundle_resul
 /* Returns the exit code, or -1 to go on. */
 static int parse(int argc, char **argv, struct bundle_options *options)
 {
-	struct err err = {0};
-	int code;
+	uint64_t level = 0, threads = 0; /* the defaults */
+	const struct command_option table[] = {
+		{"output", .text = &options->output, .needed = true},
+		{"key", .text = &options->key, .needed = true},
+		{"cert", .text = &options->cert, .needed = true},
+		{"chain", .text = &options->chain},
+		{"compatible", .text = &options->compatible, .needed = true},
+		{"version", .text = &options->version, .needed = true},
+		{"security-version", .number = &options->security_version,
+			.max = MANIFEST_NUMBER_MAX},
+		{"hardware", .set = add_hardware, .arg = options},
+		{"image", .set = add_image, .arg = options, .needed = true},
+		{"description", .text = &options->description},
+		{"source", .text = &options->source},
+		{"builder", .text = &options->builder},
+		{"sbom", .text = &options->sbom},
+		{"created", .set = set_created, .arg = &options->created},
+		{"level", .number = &level, .min = COMPRESS_LEVEL_MIN, .max = COMPRESS_LEVEL_MAX},
+		{"threads", .number = &threads, .min = 1, .max = PACK_THREADS_MAX},
+	};
+	int code = command_parse(argc, argv, HELP, table, ARRAY_LEN(table));
 
-	while ((code = command_option(argc, argv, "o:h", OPTIONS)) != -1) {
-		const char **text = text_option(options, code);
-
-		if (code == '?')
-			return command_usage(argv, NULL);
-		if (code == HELP_OPTION) {
-			(void)fputs(HELP, stdout);
-			return command_done(argv);
-		}
-		if (text)
-			*text = optarg;
-		else if (set_option(options, code, optarg, &err) < 0)
-			return command_usage(argv, "%s", err.msg);
-	}
+	if (code >= 0)
+		return code;
 	if (optind < argc)
 		return command_usage(argv, "'%s' is not an option", argv[optind]);
-	if (check_required(options, &err) < 0)
-		return command_usage(argv, "%s", err.msg);
+	options->level = (int)level;
+	options->threads = (unsigned int)threads;
 	return -1;
 }
 

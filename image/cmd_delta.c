@@ -3,6 +3,7 @@
 
 #include "image/commands.h"
 #include "image/delta.h"
+#include "updater/mem.h"
 
 static const char HELP[] =
 	"usage: abide-image delta [OPTION]... -o DELTA.abide OLD.abide NEW.abide\n"
@@ -15,53 +16,26 @@ static const char HELP[] =
 	"  --level N          zstd level, 1 to 22; default 19\n"
 	"  --threads N        default: as many as there are processors\n";
 
-static int bad_number(char **argv, const char *option, const char *text)
-{
-	return command_usage(argv, "%s is '%s', not a number in its range", option, text);
-}
-
 /* Returns the exit code, or -1 to go on. */
 static int parse(int argc, char **argv, struct delta_options *options)
 {
-	enum { LEVEL = 256, THREADS };
-	static const struct option OPTIONS[] = {
-		{"output", required_argument, NULL, 'o'},
-		{"level", required_argument, NULL, LEVEL},
-		{"threads", required_argument, NULL, THREADS},
-		{"help", no_argument, NULL, 'h'},
-		{0},
+	uint64_t level = 0, threads = 0; /* the defaults */
+	const struct command_option table[] = {
+		{"output", .text = &options->output, .needed = true},
+		{"level", .number = &level, .min = COMPRESS_LEVEL_MIN, .max = COMPRESS_LEVEL_MAX},
+		{"threads", .number = &threads, .min = 1, .max = PACK_THREADS_MAX},
 	};
-	uint64_t number;
-	int code;
+	int code = command_parse(argc, argv, HELP, table, ARRAY_LEN(table));
 
-	while ((code = command_option(argc, argv, "o:h", OPTIONS)) != -1) {
-		switch (code) {
-		case 'o':
-			options->output = optarg;
-			break;
-		case LEVEL:
-			if (!command_number(optarg, COMPRESS_LEVEL_MAX, &number) ||
-				number < COMPRESS_LEVEL_MIN)
-				return bad_number(argv, "--level", optarg);
-			options->level = (int)number;
-			break;
-		case THREADS:
-			if (!command_number(optarg, PACK_THREADS_MAX, &number) || number < 1)
-				return bad_number(argv, "--threads", optarg);
-			options->threads = (unsigned int)number;
-			break;
-		case 'h':
-			(void)fputs(HELP, stdout);
-			return command_done(argv);
-		default:
-			return command_usage(argv, NULL);
-		}
-	}
+	if (code >= 0)
+		return code;
 	if (optind != argc - 2)
 		return command_usage(argv, "two bundles are expected, %d given", argc - optind);
+	options->level = (int)level;
+	options->threads = (unsigned int)threads;
 	options->base = argv[optind];
 	options->bundle = argv[optind + 1];
-	return options->output ? -1 : command_usage(argv, "--output is missing");
+	return -1;
 }
 
 static void show(const struct delta_options *options, const struct delta_result *result)

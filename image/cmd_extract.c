@@ -18,44 +18,20 @@ static const char HELP[] =
 /* Returns the exit code, or -1 to go on. */
 static int parse(int argc, char **argv, struct extract_options *options)
 {
-	enum { TRUST = 256, CRL, THRESHOLD };
-	static const struct option OPTIONS[] = {
-		{"trust", required_argument, NULL, TRUST},
-		{"crl", required_argument, NULL, CRL},
-		{"threshold", required_argument, NULL, THRESHOLD},
-		{"help", no_argument, NULL, 'h'},
-		{0},
+	uint64_t threshold = 1;
+	const struct command_option table[] = {
+		{"trust", .text = &options->trust.roots, .needed = true},
+		{"crl", .text = &options->trust.crl},
+		{"threshold", .number = &threshold, .min = 1, .max = 16},
 	};
-	uint64_t number;
-	int code;
+	int code = command_parse(argc, argv, HELP, table, ARRAY_LEN(table));
 
-	while ((code = command_option(argc, argv, "h", OPTIONS)) != -1) {
-		switch (code) {
-		case TRUST:
-			options->trust.roots = optarg;
-			break;
-		case CRL:
-			options->trust.crl = optarg;
-			break;
-		case THRESHOLD:
-			if (!command_number(optarg, 16, &number) || number < 1)
-				return command_usage(argv,
-					"--threshold '%s' is not a number from 1 to 16", optarg);
-			options->trust.threshold = (unsigned int)number;
-			break;
-		case 'h':
-			(void)fputs(HELP, stdout);
-			return command_done(argv);
-		default:
-			return command_usage(argv, NULL);
-		}
-	}
+	if (code >= 0)
+		return code;
 	if (optind != argc - 2)
 		return command_usage(
 			argv, "a bundle and a directory are expected, %d given", argc - optind);
-	if (!options->trust.roots)
-		return command_usage(
-			argv, "--trust is missing: whose signature should be believed?");
+	options->trust.threshold = (unsigned int)threshold;
 	options->bundle = argv[optind];
 	options->dir = argv[optind + 1];
 	return -1;
@@ -63,7 +39,7 @@ static int parse(int argc, char **argv, struct extract_options *options)
 
 int cmd_extract(int argc, char **argv)
 {
-	struct extract_options options = {.trust.threshold = 1};
+	struct extract_options options = {0};
 	CLEANUP(manifest_free) struct manifest *manifest = NULL;
 	struct err err = {0};
 	int code = parse(argc, argv, &options);

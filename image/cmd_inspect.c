@@ -107,26 +107,14 @@ static int inspect(char **argv, const char *path, bool json)
 
 int cmd_inspect(int argc, char **argv)
 {
-	static const struct option OPTIONS[] = {
-		{"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'},
-		{0},
-	};
 	bool json = false;
-	int code;
+	const struct command_option table[] = {
+		{"json", .flag = &json},
+	};
+	int code = command_parse(argc, argv, HELP, table, ARRAY_LEN(table));
 
-	while ((code = command_option(argc, argv, "h", OPTIONS)) != -1) {
-		switch (code) {
-		case 'j':
-			json = true;
-			break;
-		case 'h':
-			(void)fputs(HELP, stdout);
-			return command_done(argv);
-		default:
-			return command_usage(argv, NULL);
-		}
-	}
+	if (code >= 0)
+		return code;
 	if (optind != argc - 1)
 		return command_usage(argv, "one bundle is expected, %d given", argc - optind);
 	return inspect(argv, argv[optind], json);

@@ -3,6 +3,7 @@
 
 #include "image/commands.h"
 #include "image/pki.h"
+#include "updater/mem.h"
 
 static const char HELP[] =
 	"usage: abide-image keys [OPTION]... DIR\n"
@@ -31,12 +32,14 @@ struct arguments {
 	const char *dir;
 };
 
-static bool parse_type(const char *text, enum pki_type *ret)
+static int set_type(void *arg, char *value, struct err *err)
 {
-	if (strcmp(text, "rsa") != 0 && strcmp(text, "ecdsa") != 0)
-		return false;
-	*ret = strcmp(text, "rsa") == 0 ? PKI_RSA : PKI_ECDSA;
-	return true;
+	enum pki_type *type = arg;
+
+	if (strcmp(value, "rsa") != 0 && strcmp(value, "ecdsa") != 0)
+		return err_set(err, FAIL_USAGE, "--type '%s' is neither rsa nor ecdsa", value);
+	*type = strcmp(value, "rsa") == 0 ? PKI_RSA : PKI_ECDSA;
+	return 0;
 }
 
 static int show(char **argv, const struct arguments *a)
@@ -56,35 +59,17 @@ static int show(char **argv, const struct arguments *a)
 
 int cmd_keys(int argc, char **argv)
 {
-	enum { TYPE = 256, ADD };
-	static const struct option OPTIONS[] = {
-		{"type", required_argument, NULL, TYPE},
-		{"add", required_argument, NULL, ADD},
-		{"help", no_argument, NULL, 'h'},
-		{0},
-	};
 	struct arguments a = {.type = PKI_RSA};
+	const struct command_option table[] = {
+		{"type", .set = set_type, .arg = &a.type},
+		{"add", .text = &a.add},
+	};
+	int code = command_parse(argc, argv, HELP, table, ARRAY_LEN(table));
 	struct err err = {0};
-	int option;
 	int made;
 
-	while ((option = command_option(argc, argv, "h", OPTIONS)) != -1) {
-		switch (option) {
-		case TYPE:
-			if (!parse_type(optarg, &a.type))
-				return command_usage(
-					argv, "--type '%s' is neither rsa nor ecdsa", optarg);
-			break;
-		case ADD:
-			a.add = optarg;
-			break;
-		case 'h':
-			(void)fputs(HELP, stdout);
-			return command_done(argv);
-		default:
-			return command_usage(argv, NULL);
-		}
-	}
+	if (code >= 0)
+		return code;
 	if (optind != argc - 1)
 		return command_usage(argv, "one directory is expected, %d given", argc - optind);
 	a.dir = argv[optind];

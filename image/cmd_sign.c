@@ -2,6 +2,7 @@
 
 #include "image/commands.h"
 #include "image/resign.h"
+#include "updater/mem.h"
 
 static const char HELP[] =
 	"usage: abide-image sign [OPTION]... --key KEY --cert PEM BUNDLE\n"
@@ -15,58 +16,24 @@ static const char HELP[] =
 	"  -o, --output FILE  write the result there; default: replace BUNDLE in one step\n"
 	"  --replace          drop the signatures that are there\n";
 
-static int missing(char **argv, const struct resign_options *options)
-{
-	if (!options->key)
-		return command_usage(argv, "--key is missing");
-	if (!options->cert)
-		return command_usage(argv, "--cert is missing");
-	return -1;
-}
-
 /* Returns the exit code, or -1 to go on. */
 static int parse(int argc, char **argv, struct resign_options *options)
 {
-	enum { KEY = 256, CERT, CHAIN, REPLACE };
-	static const struct option OPTIONS[] = {
-		{"key", required_argument, NULL, KEY},
-		{"cert", required_argument, NULL, CERT},
-		{"chain", required_argument, NULL, CHAIN},
-		{"output", required_argument, NULL, 'o'},
-		{"replace", no_argument, NULL, REPLACE},
-		{"help", no_argument, NULL, 'h'},
-		{0},
+	const struct command_option table[] = {
+		{"key", .text = &options->key, .needed = true},
+		{"cert", .text = &options->cert, .needed = true},
+		{"chain", .text = &options->chain},
+		{"output", .text = &options->output},
+		{"replace", .flag = &options->replace},
 	};
-	int code;
+	int code = command_parse(argc, argv, HELP, table, ARRAY_LEN(table));
 
-	while ((code = command_option(argc, argv, "o:h", OPTIONS)) != -1) {
-		switch (code) {
-		case KEY:
-			options->key = optarg;
-			break;
-		case CERT:
-			options->cert = optarg;
-			break;
-		case CHAIN:
-			options->chain = optarg;
-			break;
-		case REPLACE:
-			options->replace = true;
-			break;
-		case 'o':
-			options->output = optarg;
-			break;
-		case 'h':
-			(void)fputs(HELP, stdout);
-			return command_done(argv);
-		default:
-			return command_usage(argv, NULL);
-		}
-	}
+	if (code >= 0)
+		return code;
 	if (optind != argc - 1)
 		return command_usage(argv, "one bundle is expected, %d given", argc - optind);
 	options->bundle = argv[optind];
-	return missing(argv, options);
+	return -1;
 }
 
 int cmd_sign(int argc, char **argv)

@@ -9,6 +9,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -22,9 +23,25 @@ int cmd_inspect(int argc, char **argv);
 int cmd_keys(int argc, char **argv);
 int cmd_sign(int argc, char **argv);
 
-/* getopt_long() that takes no shortened long options: a script that says --comp would break when
- * there is a second option that begins so. */
-int command_option(int argc, char **argv, const char *letters, const struct option *options);
+#define COMMAND_OPTIONS_MAX 20u
+
+/* --NAME, and where its value goes: exactly one of flag, text, number and set. */
+struct command_option {
+	const char *name; /* of "output" there is -o, too */
+	bool needed;
+	bool *flag; /* takes no value */
+	const char **text;
+	uint64_t *number; /* from min to max */
+	uint64_t min, max;
+	int (*set)(void *arg, char *value, struct err *err); /* FAIL_USAGE */
+	void *arg;
+};
+
+/* Options, --help among them, then operands from argv[optind] on. -1: go on; else the exit code. Long
+ * options are not shortened: a script that says --comp would break when there is a second one that
+ * begins so. */
+int command_parse(int argc, char **argv, const char *help, const struct command_option *options,
+	size_t count);
 
 /* Prints "abide-image NAME: REASON" and where to read more; returns 2. fmt NULL: getopt has printed
  * the reason. */
