@@ -81,7 +81,7 @@ static int find_slot(const struct rawdisk *disk, const struct checker_slot *slot
 }
 
 /* The files that are slots are not the checker's business: fsck.fat does not read them. */
-static int open_mend(struct checker *checker, struct err *err)
+static int open_mend(struct checker *checker, const struct write_log *log, struct err *err)
 {
 	const struct rawdisk factory = {checker->factory.bytes, checker->factory.len};
 	struct rawspan files[MEND_SLOTS_MAX];
@@ -94,11 +94,12 @@ static int open_mend(struct checker *checker, struct err *err)
 			if (count == MEND_SLOTS_MAX || find_slot(&factory, &checker->slots[i], g,
 							       &files[count++], err) < 0)
 				return -1;
-	return mend_open(&factory, checker->view->fat, files, count, &checker->mend, err);
+	return mend_open(&factory, checker->view->fat, files, count, log, &checker->mend, err);
 }
 
 int checker_open(const struct boot_view *view, const char *images, const char *factory,
-	const struct checker_slot slots[], struct checker **ret, struct err *err)
+	const struct checker_slot slots[], const struct write_log *log, struct checker **ret,
+	struct err *err)
 {
 	CLEANUP(checker_close) struct checker *checker = NULL;
 	void *p = NULL;
@@ -111,7 +112,7 @@ int checker_open(const struct boot_view *view, const char *images, const char *f
 	while (checker->slot_count < CHECKER_SLOTS_MAX && slots[checker->slot_count].class)
 		checker->slot_count++;
 	if (mapping_open(factory, &checker->factory, err) < 0 ||
-		add_images(checker, images, err) < 0 || open_mend(checker, err) < 0)
+		add_images(checker, images, err) < 0 || open_mend(checker, log, err) < 0)
 		return -1;
 	*ret = steal_ptr(&checker);
 	return 0;
@@ -278,70 +279,97 @@ static int loads(const struct checker *checker, struct crash_disk *disk, enum gr
 	return 0;
 }
 
-static int check_guess(struct checker *checker, struct crash_disk *disk,
-	const struct boot_choice *choice, struct err *err)
+static int check_guess(const struct checker *checker, struct crash_disk *disk,
+	const struct boot_choice *choice, enum group *ret, struct err *err)
 {
-	checker->result.guesses++;
 	for (size_t i = 0; i < choice->count; i++) {
 		bool it_loads;
 
-		if (loads(checker, disk, choice->order[i], &it_loads, err) < 0)
+		*ret = choice->order[i];
+		if (loads(checker, disk, *ret, &it_loads, err) < 0)
 			return -1;
-		if (!it_loads)
-			continue;
-		checker->result.starts[choice->order[i]]++;
-		return 0;
+		if (it_loads)
+			return 0;
 	}
 	return err_set(err, FAIL_DRIFT, "the bootloader has lost its state, and no group loads");
 }
 
-static int check_choice(struct checker *checker, struct crash_disk *disk,
-	const struct boot_choice *choice, struct err *err)
+/* *ret is the group that would be started. */
+static int check_choice(const struct checker *checker, struct crash_disk *disk,
+	const struct boot_choice *choice, enum group *ret, struct err *err)
 {
 	if (choice->guesses)
-		return check_guess(checker, disk, choice, err);
+		return check_guess(checker, disk, choice, ret, err);
 	if (choice->count == 0)
 		return err_set(err, FAIL_DRIFT, "the bootloader starts no group");
 	for (enum group g = GROUP_A; g < GROUP_COUNT; g++)
 		if (boot_group_bootable(&choice->state.group[g]) &&
 			check_known(checker, disk, g, err) < 0)
 			return -1;
-	checker->result.starts[choice->order[0]]++;
-	return check_known(checker, disk, choice->order[0], err);
+	*ret = choice->order[0];
+	return check_known(checker, disk, *ret, err);
 }
 
-/* fsck.fat leaves the choice as it was, and every slot that is a file in its place. */
-static int check_mended(struct checker *checker, const struct crash_disk *disk,
-	const struct boot_choice *choice, struct err *err)
+static bool same_choice(const struct boot_choice *a, const struct boot_choice *b)
 {
-	const struct rawdisk factory = {checker->factory.bytes, checker->factory.len};
-	struct boot_choice mended = {.count = 0};
-	struct rawdisk after;
-	bool is_new;
+	return a->guesses == b->guesses && a->count == b->count && a->order[0] == b->order[0] &&
+	       (a->guesses || boot_state_equal(&a->state, &b->state));
+}
 
-	if (mend_state(checker->mend, crash_raw(disk), &after, &is_new, err) < 0)
-		return -1;
-	if (!is_new) /* and right, then as now */
-		return 0;
-	checker->result.mended++;
-	if (checker->view->choose(&after, &factory, &mended, err) < 0)
-		return -1;
-	if (mended.guesses != choice->guesses || mended.count != choice->count ||
-		mended.order[0] != choice->order[0] ||
-		(!choice->guesses && !boot_state_equal(&mended.state, &choice->state)))
-		return err_set(err, FAIL_DRIFT, "the bootloader would do something else");
+static int check_places(const struct checker *checker, const struct rawdisk *before,
+	const struct rawdisk *after, struct err *err)
+{
 	for (size_t i = 0; i < checker->slot_count; i++)
 		for (enum group g = GROUP_A; g < GROUP_COUNT && checker->slots[i].file[g]; g++) {
-			struct rawspan before, now;
+			struct rawspan was, is;
 
-			if (find_slot(crash_raw(disk), &checker->slots[i], g, &before, err) < 0 ||
-				find_slot(&after, &checker->slots[i], g, &now, err) < 0)
+			if (find_slot(before, &checker->slots[i], g, &was, err) < 0 ||
+				find_slot(after, &checker->slots[i], g, &is, err) < 0)
 				return -1;
-			if (before.start != now.start || before.size != now.size)
+			if (was.start != is.start || was.size != is.size)
 				return err_set(err, FAIL_DRIFT, "'%s' lies elsewhere",
 					checker->slots[i].file[g]);
 		}
 	return 0;
+}
+
+/* What the verdict depends on beside the FAT. */
+static uint8_t question_of(
+	const struct checker *checker, const struct crash_disk *disk, bool in_order)
+{
+	uint8_t ret = in_order;
+	struct err ignored; /* a group that is not known is an answer, too */
+
+	for (enum group g = GROUP_A; g < GROUP_COUNT; g++)
+		ret = (uint8_t)(ret << 1 | (check_known(checker, disk, g, &ignored) == 0));
+	return ret;
+}
+
+/* After fsck.fat every slot that is a file is in its place, and what may be started is known. Where the
+ * writes came in order the choice is the same. (Where they did not, a firmware that changes a name
+ * may have a trial's entry in a cluster that is not in its directory's chain yet: fsck.fat drops it,
+ * and the confirmed group starts.) */
+static int check_mended(struct checker *checker, struct crash_disk *disk,
+	const struct boot_choice *choice, bool in_order, struct err *err)
+{
+	const struct rawdisk factory = {checker->factory.bytes, checker->factory.len};
+	struct boot_choice mended = {.count = 0};
+	struct rawdisk after;
+	enum group ignored;
+	bool is_new;
+
+	if (mend_state(checker->mend, crash_raw(disk), question_of(checker, disk, in_order), &after,
+		    &is_new, err) < 0)
+		return -1;
+	if (!is_new) /* and right, then as now */
+		return 0;
+	checker->result.mended++;
+	if (checker->view->choose(&after, &factory, &mended, err) < 0 ||
+		check_places(checker, crash_raw(disk), &after, err) < 0)
+		return -1;
+	if (in_order && !same_choice(&mended, choice))
+		return err_set(err, FAIL_DRIFT, "the bootloader would do something else");
+	return check_choice(checker, disk, &mended, &ignored, err);
 }
 
 static void note_change(struct checker *checker, const struct boot_choice *choice, size_t entry)
@@ -361,12 +389,15 @@ int checker_check(
 	struct checker *checker = arg;
 	const struct rawdisk factory = {checker->factory.bytes, checker->factory.len};
 	struct boot_choice choice = {.count = 0};
+	enum group started = GROUP_A;
 
 	if (checker->view->choose(crash_raw(disk), &factory, &choice, err) < 0 ||
 		check_seals(checker, disk, err) < 0 ||
-		check_choice(checker, disk, &choice, err) < 0)
+		check_choice(checker, disk, &choice, &started, err) < 0)
 		return -1;
-	if (checker->mend && check_mended(checker, disk, &choice, err) < 0)
+	checker->result.starts[started]++;
+	checker->result.guesses += choice.guesses ? 1 : 0;
+	if (checker->mend && check_mended(checker, disk, &choice, state->whole, err) < 0)
 		return err_wrap(err, "after fsck.fat");
 	if (state->whole)
 		note_change(checker, &choice, state->entry);

@@ -31,9 +31,11 @@ struct checker_slot {
 };
 
 /* images: a folder with the images of every release that may be on the disk. factory: the disk as
- * it was made. slots: ended by class NULL, borrowed; the first one holds the kernel. */
+ * it was made. slots: ended by class NULL, borrowed; the first one holds the kernel. log: what will be
+ * walked through; in any order, with any of it missing. */
 int checker_open(const struct boot_view *view, const char *images, const char *factory,
-	const struct checker_slot slots[], struct checker **ret, struct err *err);
+	const struct checker_slot slots[], const struct write_log *log, struct checker **ret,
+	struct err *err);
 void checker_close(struct checker **checker);
 
 /* Where a slot lies on the factory disk. */

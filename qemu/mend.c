@@ -6,15 +6,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "updater/digest.h"
 #include "updater/mem.h"
 #include "updater/process.h"
 
 #define TABLE_LEN    ((uint64_t)1 << 20) /* more than a GPT at either end */
 #define FSCK_SECONDS 120u
 #define FSCK_MENDED  1
-/* A walk goes to and fro between a few states. */
-#define LAST_MAX   8u
-#define PATH_OF_FD 64u
+#define PATH_OF_FD   64u
 
 struct piece {
 	uint64_t off, len; /* in the partition */
@@ -25,8 +24,11 @@ struct mend {
 	struct piece slots[MEND_SLOTS_MAX];
 	struct piece rest[MEND_SLOTS_MAX + 1]; /* all but the slots */
 	size_t slot_count, rest_count;
-	uint8_t *last[LAST_MAX]; /* the partition before fsck.fat was at it */
-	size_t last_count;
+	struct piece *written; /* of the rest, where states may differ */
+	size_t written_count;
+	struct hasher *hasher;
+	struct digest *seen; /* of that, in the states that there were */
+	size_t seen_count, seen_cap;
 	int fd; /* the partition, as a file for fsck.fat: */
 	uint8_t *disk; /* it is mapped into its place here */
 	uint64_t disk_len;
@@ -50,6 +52,55 @@ static void find_rest(struct mend *mend)
 		at = mend->slots[i].off + mend->slots[i].len;
 	}
 	mend->rest[mend->rest_count++] = (struct piece){at, mend->span.size - at};
+}
+
+static void mark(uint8_t *sectors, const struct rawspan *span, uint64_t off, uint64_t len)
+{
+	uint64_t end = off + len, span_end = span->start + span->size;
+
+	off = off > span->start ? off : span->start;
+	end = end < span_end ? end : span_end;
+	for (; off < end; off += RAWDISK_SECTOR)
+		sectors[(off - span->start) / RAWDISK_SECTOR] = 1;
+}
+
+static int add_written(struct mend *mend, const uint8_t *sectors, struct err *err)
+{
+	uint64_t count = mend->span.size / RAWDISK_SECTOR, runs = 0;
+	void *p = NULL;
+
+	for (uint64_t s = 0; s < count; s++)
+		runs += sectors[s] && (s == 0 || !sectors[s - 1]);
+	if (mem_alloc((runs + 1) * sizeof(*mend->written), &p, err) < 0)
+		return -1;
+	mend->written = p;
+	for (uint64_t s = 0; s < count; s++) {
+		if (!sectors[s])
+			continue;
+		if (s == 0 || !sectors[s - 1])
+			mend->written[mend->written_count++].off = s * RAWDISK_SECTOR;
+		mend->written[mend->written_count - 1].len += RAWDISK_SECTOR;
+	}
+	return 0;
+}
+
+static int find_written(struct mend *mend, const struct write_log *log, struct err *err)
+{
+	CLEANUP(cleanup_free) void *p = NULL;
+	uint64_t count = mend->span.size / RAWDISK_SECTOR;
+	uint8_t *sectors;
+
+	if (mem_alloc(count, &p, err) < 0)
+		return -1;
+	sectors = p;
+	if (!log)
+		memset(sectors, 1, count);
+	for (size_t i = 0; log && i < log->count; i++)
+		mark(sectors, &mend->span, log->entries[i].off, log->entries[i].len);
+	for (size_t i = 0; i < mend->slot_count; i++)
+		memset(sectors + mend->slots[i].off / RAWDISK_SECTOR, 0,
+			mend->slots[i].len / RAWDISK_SECTOR);
+	return add_written(mend, sectors, err);
 }
 
 /* Memory of a disk's size, with a file where the partition is, and the factory's table. */
@@ -91,7 +142,7 @@ static int add_slots(
 }
 
 int mend_open(const struct rawdisk *factory, const char *partition, const struct rawspan slots[],
-	size_t slot_count, struct mend **ret, struct err *err)
+	size_t slot_count, const struct write_log *log, struct mend **ret, struct err *err)
 {
 	CLEANUP(mend_close) struct mend *mend = NULL;
 	void *p = NULL;
@@ -107,7 +158,8 @@ int mend_open(const struct rawdisk *factory, const char *partition, const struct
 		return err_set(err, FAIL_USAGE,
 			"partition '%s': expected at a whole MiB, with one before and one behind",
 			partition);
-	if (add_slots(mend, slots, slot_count, err) < 0 || map_disk(mend, factory, err) < 0)
+	if (add_slots(mend, slots, slot_count, err) < 0 || find_written(mend, log, err) < 0 ||
+		hasher_new(&mend->hasher, err) < 0 || map_disk(mend, factory, err) < 0)
 		return -1;
 	*ret = steal_ptr(&mend);
 	return 0;
@@ -120,8 +172,9 @@ void mend_close(struct mend **mend)
 	if ((*mend)->disk)
 		(void)munmap((*mend)->disk, (*mend)->disk_len); /* cannot fail: it was mapped so */
 	cleanup_fd(&(*mend)->fd);
-	for (size_t i = 0; i < LAST_MAX; i++)
-		free((*mend)->last[i]);
+	hasher_free(&(*mend)->hasher);
+	free((*mend)->written);
+	free((*mend)->seen);
 	free(*mend);
 	*mend = NULL;
 }
@@ -143,56 +196,63 @@ static int fsck(struct mend *mend, const char *option, int most, struct err *err
 	return 0;
 }
 
-static bool is_same(const struct mend *mend, const uint8_t *one, const uint8_t *other)
+static int digest_written(struct mend *mend, const uint8_t *partition, uint8_t question,
+	struct digest *ret, struct err *err)
 {
-	for (size_t i = 0; i < mend->rest_count; i++)
-		if (memcmp(one + mend->rest[i].off, other + mend->rest[i].off, mend->rest[i].len) !=
-			0)
-			return false;
-	return true;
-}
-
-/* All but what is a slot's. */
-static void copy(const struct mend *mend, uint8_t *to, const uint8_t *from)
-{
-	for (size_t i = 0; i < mend->rest_count; i++)
-		memcpy(to + mend->rest[i].off, from + mend->rest[i].off, mend->rest[i].len);
-}
-
-static bool was_there(const struct mend *mend, const uint8_t *partition)
-{
-	for (size_t i = 0; i < LAST_MAX && i < mend->last_count; i++)
-		if (is_same(mend, mend->last[i], partition))
-			return true;
-	return false;
-}
-
-/* Of the last ones the oldest makes room. */
-static int remember(struct mend *mend, const uint8_t *partition, struct err *err)
-{
-	uint8_t **last = &mend->last[mend->last_count++ % LAST_MAX];
-	void *p = NULL;
-
-	if (!*last && mem_alloc(mend->span.size, &p, err) < 0)
+	if (hasher_reset(mend->hasher, err) < 0 ||
+		hasher_update(mend->hasher, &question, 1, err) < 0)
 		return -1;
-	if (!*last)
-		*last = p;
-	copy(mend, *last, partition);
+	for (size_t i = 0; i < mend->written_count; i++)
+		if (hasher_update(mend->hasher, partition + mend->written[i].off,
+			    mend->written[i].len, err) < 0)
+			return -1;
+	return hasher_final(mend->hasher, ret, err);
+}
+
+static int remember(struct mend *mend, const struct digest *digest, struct err *err)
+{
+	if (mend->seen_count == mend->seen_cap) {
+		size_t cap = mend->seen_cap ? 2 * mend->seen_cap : 256;
+		void *p = realloc(mend->seen, cap * sizeof(*mend->seen));
+
+		if (!p)
+			return err_memory(err);
+		mend->seen = p;
+		mend->seen_cap = cap;
+	}
+	mend->seen[mend->seen_count++] = *digest;
 	return 0;
 }
 
-int mend_state(struct mend *mend, const struct rawdisk *disk, struct rawdisk *ret, bool *ret_new,
-	struct err *err)
+/* Whether there has been no such state; from now on there has. */
+static int is_new(
+	struct mend *mend, const uint8_t *partition, uint8_t question, bool *ret, struct err *err)
+{
+	struct digest digest;
+
+	if (digest_written(mend, partition, question, &digest, err) < 0)
+		return -1;
+	*ret = false;
+	for (size_t i = 0; i < mend->seen_count; i++)
+		if (digest_equal(&mend->seen[i], &digest))
+			return 0;
+	*ret = true;
+	return remember(mend, &digest, err);
+}
+
+int mend_state(struct mend *mend, const struct rawdisk *disk, uint8_t question, struct rawdisk *ret,
+	bool *ret_new, struct err *err)
 {
 	const uint8_t *before = disk->bytes + mend->span.start;
 	uint8_t *partition = mend->disk + mend->span.start;
 
-	*ret_new = !was_there(mend, before);
+	if (is_new(mend, before, question, ret_new, err) < 0)
+		return -1;
 	if (!*ret_new)
 		return 0;
-	if (remember(mend, before, err) < 0)
-		return -1;
-	copy(mend, partition, before);
+	for (size_t i = 0; i < mend->rest_count; i++)
+		memcpy(partition + mend->rest[i].off, before + mend->rest[i].off,
+			mend->rest[i].len);
 	if (fsck(mend, "-a", FSCK_MENDED, err) < 0 || fsck(mend, "-n", 0, err) < 0)
 		return -1;
 	for (size_t i = 0; i < mend->slot_count; i++)

@@ -11,22 +11,25 @@
 #define ABIDE_QEMU_MEND_H
 
 #include "qemu/rawdisk.h"
+#include "qemu/write_log.h"
 
 #define MEND_SLOTS_MAX 4u
 
 struct mend;
 
 /* `slots`: files of the partition that fill whole clusters, as they lie on the factory's disk. Their
- * content, of which fsck.fat reads nothing, is left out; it writes there: FAIL_DRIFT. */
+ * content, of which fsck.fat reads nothing, is left out; it writes there: FAIL_DRIFT. `log`: what
+ * it writes is all that the states will ever differ in; NULL: they may differ anywhere. */
 int mend_open(const struct rawdisk *factory, const char *partition, const struct rawspan slots[],
-	size_t slot_count, struct mend **ret, struct err *err);
+	size_t slot_count, const struct write_log *log, struct mend **ret, struct err *err);
 void mend_close(struct mend **mend);
 
 /* Runs `fsck.fat -a` on the partition of a disk made of the factory's. *ret: the disk after it, valid
  * until the next call, with zeros everywhere but in the partition and the table. *ret_new: false if
- * the partition is as it was at one of the last calls: then nothing is run, and *ret is not set.
+ * the partition is as it was at an earlier call with the same `question`, whatever the caller means by
+ * it: then nothing is run, and *ret is not set.
  * FAIL_DRIFT: it mended nothing, or not everything. */
-int mend_state(struct mend *mend, const struct rawdisk *disk, struct rawdisk *ret, bool *ret_new,
-	struct err *err);
+int mend_state(struct mend *mend, const struct rawdisk *disk, uint8_t question, struct rawdisk *ret,
+	bool *ret_new, struct err *err);
 
 #endif

@@ -41,7 +41,7 @@ static int new_checker(const struct rig *rig, struct replay *replay, struct err 
 {
 	checker_close(&replay->checker);
 	return checker_open(rig->device->view, replay->images, replay->factory, rig->device->slots,
-		&replay->checker, err);
+		&replay->log, &replay->checker, err);
 }
 
 static int replay_open(struct rig *rig, struct replay *ret, struct err *err)
@@ -82,11 +82,11 @@ int scenario_every_prefix(struct rig *rig, struct err *err)
 		bytes += replay.log.entries[i].len;
 	result = checker_result(replay.checker);
 	(void)printf("%s: %zu entries (%zu flushes, %" PRIu64 " MiB), %zu changes of the "
-		     "bootloader's state\n%s: %zu states (a starts in %zu, b in %zu), 0 without a "
-		     "known group to boot\n",
+		     "bootloader's state\n%s: %zu states (a starts in %zu, b in %zu; %zu different "
+		     "FATs), 0 without a known group to boot\n",
 		rig->device->name, replay.log.count, replay.flushes, bytes >> 20,
 		result->change_count, rig->device->name, states, result->starts[GROUP_A],
-		result->starts[GROUP_B]);
+		result->starts[GROUP_B], result->mended);
 	if (result->starts[GROUP_A] == 0 || result->starts[GROUP_B] == 0)
 		return err_set(err, FAIL_STATE, "one group never starts: that was no update");
 	return 0;

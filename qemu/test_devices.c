@@ -7,7 +7,7 @@
  *	                     or all that are not (boots)
  *	argument             a pattern of test names: '*panic*'; -l lists the devices
  *
- * Each test prints how long it took. What a failed one leaves is in build/qemu/DEVICE/failed.
+ * Each test prints how long it took, and how much of a processor. What a failed one leaves is in build/qemu/DEVICE/failed.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -53,9 +54,28 @@ static int take(const struct vm_device *device, struct err *err)
 	return rig_init(&rig, device, out, "run-test", NULL, err);
 }
 
+static double seconds_of(const struct timeval *time)
+{
+	return (double)time->tv_sec + (double)time->tv_usec / 1e6;
+}
+
+/* Of a processor, by this process and its children: how busy the machine is says nothing of it. */
+static double processor_seconds(void)
+{
+	static const int WHO[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
+	double sum = vm_processor_seconds(rig.vm); /* it counts as a child when it has ended */
+	struct rusage used;
+
+	for (size_t i = 0; i < ARRAY_LEN(WHO); i++)
+		if (getrusage(WHO[i], &used) == 0)
+			sum += seconds_of(&used.ru_utime) + seconds_of(&used.ru_stime);
+	return sum;
+}
+
 static void run(void **state)
 {
 	const struct test *test = *state;
+	double before = processor_seconds();
 	time_t began = time(NULL);
 	struct err err = {0};
 	int rc;
@@ -70,7 +90,8 @@ static void run(void **state)
 		rc = test->run(&rig, &err);
 	if (rc < 0)
 		rig_capture(&rig, strchr(test->name, '/') + 1, &err);
-	print_message("%s: %lld s\n", test->name, (long long)(time(NULL) - began));
+	print_message("%s: %lld s, %.0f s of a processor\n", test->name,
+		(long long)(time(NULL) - began), processor_seconds() - before);
 	if (rc < 0)
 		fail_msg("%s", err.msg);
 }

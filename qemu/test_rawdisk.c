@@ -300,21 +300,48 @@ static void test_rawdisk__mended_is_what_linux_would_stumble_over(void **state)
 	size_t len;
 
 	(void)state;
-	must(mend_open(&raw, "esp", NULL, 0, &mend, &err), &err);
-	must(mend_state(mend, &raw, &after, &is_new, &err), &err);
+	must(mend_open(&raw, "esp", NULL, 0, NULL, &mend, &err), &err);
+	must(mend_state(mend, &raw, 0, &after, &is_new, &err), &err);
 	assert_true(is_new);
 	assert_memory_equal(after.bytes + MIB, disk.data + MIB, FAT_MIB * MIB);
-	must(mend_state(mend, &raw, &after, &is_new, &err), &err);
+	must(mend_state(mend, &raw, 0, &after, &is_new, &err), &err);
 	assert_false(is_new);
 	/* A cluster that nobody owns: it becomes a file. */
 	set_next(&disk, 500, 0xfff);
-	must(mend_state(mend, &raw, &after, &is_new, &err), &err);
+	must(mend_state(mend, &raw, 0, &after, &is_new, &err), &err);
 	assert_true(is_new);
 	must(rawdisk_partition(&after, "esp", &esp, &err), &err);
 	must(fat_read_file(&esp, "/loader/grubenv", found, sizeof(found), &len, &err), &err);
 	assert_int_equal(len, 5);
 	must(fat_list(&esp, "/", collect, names, &err), &err);
 	assert_non_null(strstr(names, "FSCK0000.REC"));
+}
+
+static void test_rawdisk__state_is_mended_once(void **state)
+{
+	CLEANUP(bytes_finish) struct bytes disk = new_disk();
+	CLEANUP(mend_close) struct mend *mend = NULL;
+	const struct rawdisk raw = {disk.data, disk.len};
+	/* The partition's last sector but one, and what lies before the partition. */
+	struct write_log_entry entries[] = {
+		{.off = 3 * MIB - 2 * SECTOR, .len = SECTOR}, {.off = 0, .len = SECTOR}};
+	const struct write_log log = {.entries = entries, .count = ARRAY_LEN(entries)};
+	static const struct {
+		uint64_t at; /* in the partition, from its end */
+		bool is_new;
+	} STATES[] = {{SECTOR, true}, {SECTOR, false}, {2 * SECTOR, true}, {2 * SECTOR, false},
+		{SECTOR, false}};
+	struct rawdisk after;
+	struct err err = {0};
+	bool is_new;
+
+	(void)state;
+	must(mend_open(&raw, "esp", NULL, 0, &log, &mend, &err), &err);
+	for (size_t i = 0; i < ARRAY_LEN(STATES); i++) {
+		disk.data[3 * MIB - STATES[i].at] ^= 1;
+		must(mend_state(mend, &raw, 0, &after, &is_new, &err), &err);
+		assert_int_equal(is_new, STATES[i].is_new);
+	}
 }
 
 static void test_rawdisk__what_fsck_does_to_a_slot_is_told(void **state)
@@ -329,11 +356,11 @@ static void test_rawdisk__what_fsck_does_to_a_slot_is_told(void **state)
 	bool is_new;
 
 	(void)state;
-	assert_int_equal(mend_open(&raw, "esp", &outside, 1, &mend, &err), -1);
+	assert_int_equal(mend_open(&raw, "esp", &outside, 1, NULL, &mend, &err), -1);
 	assert_int_equal(err.code, FAIL_USAGE);
-	assert_int_equal(mend_open(&raw, "rootfs", NULL, 0, &mend, &err), -1);
-	must(mend_open(&raw, "esp", &wrong, 1, &mend, &err), &err);
-	assert_int_equal(mend_state(mend, &raw, &after, &is_new, &err), -1);
+	assert_int_equal(mend_open(&raw, "rootfs", NULL, 0, NULL, &mend, &err), -1);
+	must(mend_open(&raw, "esp", &wrong, 1, NULL, &mend, &err), &err);
+	assert_int_equal(mend_state(mend, &raw, 0, &after, &is_new, &err), -1);
 	assert_int_equal(err.code, FAIL_DRIFT);
 	assert_non_null(strstr(err.msg, "fsck.fat"));
 }
@@ -347,6 +374,7 @@ int main(void)
 		TEST(test_rawdisk__what_is_not_on_fat_is_told),
 		TEST(test_rawdisk__changed_file_on_fat_is_told),
 		TEST(test_rawdisk__mended_is_what_linux_would_stumble_over),
+		TEST(test_rawdisk__state_is_mended_once),
 		TEST(test_rawdisk__what_fsck_does_to_a_slot_is_told),
 	};
 

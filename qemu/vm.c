@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "qemu/lines.h"
@@ -369,6 +370,16 @@ int vm_start(const struct vm_options *options, struct vm **ret, struct err *err)
 			err, "start a virtual device (see '%s/console.log')", options->directory);
 	*ret = steal_ptr(&vm);
 	return 0;
+}
+
+double vm_processor_seconds(const struct vm *vm)
+{
+	struct timespec used;
+	clockid_t clock;
+
+	if (!vm || clock_getcpuclockid(vm->pid, &clock) != 0 || clock_gettime(clock, &used) < 0)
+		return 0;
+	return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
 }
 
 void vm_cut(struct vm **vm)

@@ -74,6 +74,8 @@ int vm_wait_output(struct vm *vm, const char *text, unsigned int seconds, struct
 int vm_reset(struct vm *vm, struct err *err);
 /* Stops the machine dead, as a hang with interrupts off; vm_reset() starts it again. */
 int vm_freeze(struct vm *vm, struct err *err);
+/* Of a processor, that QEMU has used so far; of NULL none. */
+double vm_processor_seconds(const struct vm *vm);
 /* The power cut, also the end: SIGKILL. Takes the vm. */
 void vm_cut(struct vm **vm);
 
