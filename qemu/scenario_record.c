@@ -169,9 +169,10 @@ static void move_flip_before_seal(struct write_log *log, const struct milestones
 	}
 }
 
+/* With the one that comes with entry `to`, before it. */
 static void drop_flushes(struct write_log *log, size_t from, size_t to)
 {
-	for (size_t i = from; i < to; i++)
+	for (size_t i = from; i <= to; i++)
 		log->entries[i].flags &= ~(uint64_t)WRITE_LOG_FLUSH;
 }
 
@@ -180,9 +181,17 @@ static void drop_all_flushes(struct write_log *log, const struct milestones *at)
 	drop_flushes(log, at->begin, at->flip);
 }
 
+/* Of the whole block, where a device writes it by the sector. */
 static void drop_last_flush(struct write_log *log, const struct milestones *at)
 {
-	drop_flushes(log, at->seal, at->flip);
+	const struct write_log_entry *entries = log->entries;
+	size_t from = at->seal;
+
+	while (from > at->begin && (entries[from].off - at->slot.start) % MEM_BLOCK != 0 &&
+		entries[from - 1].off + entries[from - 1].len == entries[from].off)
+		from--;
+	/* A flush before the first sector is one of what came before the seal. */
+	drop_flushes(log, from < at->seal ? from + 1 : from, at->flip);
 }
 
 /* Whether it writes a piece of the image, and not zeros, which a slot from the factory has: in the
