@@ -207,8 +207,9 @@ $(B)/qemu/test_%: $(B)/obj/qemu/test_%.o $(call objects,$(QEMU_SUPPORT_SRC)) $(B
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(TEST_LIBS) -o $@
 
-.PHONY: tests tools fuzzers
+.PHONY: tests tools bench-tools fuzzers
 tests: $(TESTS) $(TOOLS)
+bench-tools: $(BENCH_TOOLS)
 tools: $(TOOLS)
 fuzzers: $(FUZZERS)
 
@@ -255,6 +256,7 @@ test:
 test-all:
 	@rm -rf build/test-logs
 	@$(BUILD) all build/abide-start.efi tests tools build/qemu/test_replay build/qemu/test_devices || true
+	@$(BUILD) CROSS=aarch64-linux-gnu all || true
 	@$(SUB) test-qemu & qemu=$$!; \
 	trap 'kill $$qemu; exit 130' INT TERM; \
 	for suite in $(filter-out qemu,$(SUITES)); do $(SUB) test-$$suite || true; done; \
@@ -262,7 +264,7 @@ test-all:
 
 #: test-unit    the units (tests/test_*.c)
 test-unit:
-	@$(call build,tests) \
+	@$(call build,tests bench-tools) \
 	$(RUN) -t 900 unit $(TESTS)
 
 #: test-asan    the units under the address and undefined behaviour sanitizers
@@ -287,9 +289,9 @@ test-fuzz-replay:
 		$(FUZZERS:$(B)/%=build-fuzz/%)
 fuzz-replay: test-fuzz-replay
 
-# What `make test` runs is quick: an update, failures, power cuts, on two devices. The others by name
-# (DEVICE=x86_64-systemd-boot), or all of them with test-qemu-all: they take too long for every test.
-QEMU_QUICK := x86_64-grub x86_64-efi
+# What `make test` runs is quick: an update, failures, power cuts, on these devices. The rest by name
+# (DEVICE=arm64-uboot), or all of it with test-qemu-all: it takes too long for every test.
+QEMU_QUICK := x86_64-grub x86_64-systemd-boot x86_64-efi arm64-uboot-stock
 # qemu_test SUITE,DEVICES or nothing for all,ENVIRONMENT,SECONDS,MORE TESTS
 qemu_test = $(call build,all build/abide-start.efi build/qemu/test_replay build/qemu/test_rawdisk \
 	build/qemu/test_devices) \
@@ -301,7 +303,7 @@ qemu_test = $(call build,all build/abide-start.efi build/qemu/test_replay build/
 	ABIDE_DEVICE="$(2)" $(3) ABIDE_BUILD=$(CURDIR)/build $(RUN) -j 1 -t $(4) $(1) \
 		build/qemu/test_replay build/qemu/test_rawdisk $(5) build/qemu/test_devices
 
-#: test-qemu    virtual devices that boot, update, break and revert: the quick scenarios on two of
+#: test-qemu    virtual devices that boot, update, break and revert: the quick scenarios on four of
 #:              them, or with DEVICE=NAME every scenario on one (qemu/README.md)
 test-qemu:
 ifdef DEVICE
@@ -348,7 +350,7 @@ coverage:
 #: bench        time, memory, bytes beside RAUC, SWUpdate and dd; BENCH_QUICK=1; PARTS=... (as root)
 bench:
 	@tests/deps.sh build bench
-	@$(SUB) -s -j$(JOBS) all tools $(BENCH_TOOLS)
+	@$(SUB) -s -j$(JOBS) all tools bench-tools
 	@tests/bench/run.sh $(PARTS)
 
 # ---- lint ----
