@@ -8,6 +8,7 @@ name=${name#fuzz_}
 corpus=$(dirname "$0")/corpus/$name
 new=build-fuzz/new/$name
 crash=build-fuzz/crash/$name
+# shellcheck source=tests/fuzz/lib.sh
 . "$(dirname "$0")/lib.sh"
 mkdir -p "$new" "$crash"
 [ -d "$corpus" ] || { echo "no corpus in $corpus" && exit 1; }

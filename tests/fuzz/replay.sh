@@ -4,6 +4,7 @@ set -eu
 
 name=$(basename "$1")
 corpus=$(dirname "$0")/corpus/${name#fuzz_}
+# shellcheck source=tests/fuzz/lib.sh
 . "$(dirname "$0")/lib.sh"
 : >"$1.empty"
 find "$corpus" -type f 2>/dev/null | sort >"$1.list"
