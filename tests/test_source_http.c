@@ -29,6 +29,8 @@ struct fixture {
 	unsigned int notes;
 	unsigned int fallbacks;
 	unsigned int alive;
+	uint64_t striped; /* how much of the file has stripes that are wanted */
+	useconds_t pause; /* of the reader, before each stripe */
 	struct source_options options;
 	struct err err;
 };
@@ -82,6 +84,8 @@ static int setup(void **state)
 	f.fallbacks = 0;
 	f.alive = 0;
 	f.got_len = 0;
+	f.striped = FILE_LEN / 80000 * 80000;
+	f.pause = 0;
 	f.err = (struct err){0};
 	f.options = (struct source_options){
 		.stall_timeout = 1,
@@ -467,8 +471,8 @@ static bool next_striped(void *arg, uint64_t from, uint64_t gap, struct source_r
 	ret->start = stripe * 80000 + 60000;
 	if (ret->start < from)
 		ret->start = from;
-	ret->end = gap > 60000 ? FILE_LEN / 80000 * 80000 : stripe * 80000 + 80000;
-	return ret->start < FILE_LEN / 80000 * 80000;
+	ret->end = gap > 60000 ? f.striped : stripe * 80000 + 80000;
+	return ret->start < f.striped;
 }
 
 static int read_exactly(struct source *source, uint64_t at, size_t len)
@@ -494,9 +498,10 @@ static int fetch_stripes(const char *mode, uint64_t *ret_fetched)
 	source_expect(source, at);
 	status = read_exactly(source, 0, at);
 	source_want(source, &wants);
-	for (uint64_t stripe = 60000; status == 0 && stripe + 20000 <= FILE_LEN; stripe += 80000) {
+	for (uint64_t stripe = 60000; status == 0 && stripe + 20000 <= f.striped; stripe += 80000) {
 		uint64_t skipped = 0;
 
+		(void)usleep(f.pause);
 		status = source_skip(source, stripe - at, &skipped, &f.err);
 		if (status == 0)
 			status = read_exactly(
@@ -563,6 +568,23 @@ static void test_source_http__other_parts_than_asked_for(void **state)
 		assert_int_equal(f.fallbacks, 1);
 		/* A gap of 60000 bytes is taken along now. */
 		assert_true(fetched < FILE_LEN + FILE_LEN / 4);
+	}
+}
+
+/* The same, if the part that is too much was held back while the buffer was full: wherever in what is held
+ * back it lies. */
+static void test_source_http__other_parts_after_a_pause(void **state)
+{
+	uint64_t fetched = 0;
+
+	(void)state;
+	f.pause = 3000;
+	for (unsigned int fewer = 0; fewer < 20; fewer++) {
+		f.fallbacks = 0;
+		f.striped = (FILE_LEN / 80000 - fewer) * 80000;
+		if (fetch_stripes("parts-more", &fetched) < 0)
+			fail_msg("%u fewer: %s", fewer, f.err.msg);
+		assert_int_equal(f.fallbacks, 1);
 	}
 }
 
@@ -646,6 +668,7 @@ int main(void)
 		TEST(test_source_http__the_whole_file_instead_of_a_range),
 		TEST(test_source_http__parts_that_are_cut_off_go_on),
 		TEST(test_source_http__other_parts_than_asked_for),
+		TEST(test_source_http__other_parts_after_a_pause),
 		TEST(test_source_http__lies_about_parts),
 		TEST(test_source_http__url_is_shown_without_secrets),
 	};

@@ -124,6 +124,8 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 	const struct http_response *response = &progress->response;
 	size_t len = size * count;
 
+	if (transfer->flaw != HTTP_RUNNING)
+		return len + 1;
 	if (response->status != 200 && response->status != 206)
 		return drop(transfer, len);
 	if (response->has_length && len > response->length - progress->body) {
@@ -468,14 +470,18 @@ size_t http_transfer_buffered(const struct http_transfer *transfer)
 	return transfer->end - transfer->at;
 }
 
-/* The transfer goes on where it was paused: what libcurl kept comes at once. */
+/* The transfer goes on where it was paused: what libcurl kept comes at once. What is wrong with that is
+ * told here only, and would go on as if nothing had been. */
 static void go_on(struct http_transfer *transfer)
 {
+	CURLcode code;
+
 	if (!transfer->paused || http_transfer_buffered(transfer) > HTTP_BUFFER / 2)
 		return;
 	transfer->paused = false;
-	/* A failure ends the transfer, which the pool tells. */
-	(void)curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
+	code = curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
+	if (code != CURLE_OK)
+		ended(transfer, code);
 }
 
 size_t http_transfer_drop(struct http_transfer *transfer, size_t len)
