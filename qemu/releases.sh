@@ -1,5 +1,6 @@
 #!/bin/sh
-# releases.sh DEVICE ABIDE ABIDE-IMAGE OUT CACHE [faults]: what the scenarios need, in OUT/DEVICE:
+# releases.sh DEVICE ABIDE ABIDE-IMAGE OUT CACHE [panic | faults]: what the story needs, the quick
+# scenarios as well, or all of them, in OUT/DEVICE:
 #
 #	pki/ stranger/       development keys: those the device trusts, and somebody else's
 #	www/NAME.abide       the releases, as bundles for the web server
@@ -69,8 +70,8 @@ keys stranger 2>/dev/null # as loud as the first
 release release-1 1.0.0 none
 release release-2 2.0.0 none
 release release-3 3.0.0 unhealthy
-if [ "$faults" ]; then
-	release panic 4.0.0 panic
+[ ! "$faults" ] || release panic 4.0.0 panic
+if [ "$faults" = faults ]; then
 	release hang 5.0.0 hang
 	release no-kernel 6.0.0 no-kernel
 	release no-initrd 8.0.0 no-initrd

@@ -16,6 +16,14 @@
 
 #include <cmocka.h>
 
+unsigned int scratch_every(void)
+{
+	const char *text = getenv("ABIDE_TEST_EVERY");
+	unsigned long every = text ? strtoul(text, NULL, 10) : 1;
+
+	return every > 1 && every < 1000 ? (unsigned int)every : 1;
+}
+
 int scratch_setup(void **state)
 {
 	struct scratch *scratch = calloc(1, sizeof(*scratch));

@@ -20,6 +20,10 @@ struct scratch {
 	char loop[SCRATCH_LOOPS][32]; /* "/dev/loopN", or "" */
 };
 
+/* ABIDE_TEST_EVERY=N in the environment: a test that goes through thousands of cases looks at each Nth of
+ * them. 1 where it is not set: every one. */
+unsigned int scratch_every(void);
+
 int scratch_setup(void **state);
 int scratch_teardown(void **state);
 

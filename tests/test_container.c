@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "tests/scratch.h"
 #include "tests/tars.h"
 #include "updater/carrier/container.h"
 
@@ -210,7 +211,10 @@ static void test_container__no_cut_goes_unnoticed(void **state)
 
 	(void)state;
 	/* Each boundary, and some place inside each: headers, padding and the end included. */
-	for (size_t cut = 0; cut < good.len; cut += cut % 512 == 0 ? 1 : cut % 512 == 1 ? 255 : 256)
+	for (size_t cut = 0; cut < good.len; cut += cut % 512 == 0 ? 1
+						    : cut % 512 == 1
+							    ? 255
+							    : 256 + 512 * (scratch_every() - 1))
 		for (enum how how = READ; how <= SKIP; how++)
 			for (int can_skip = 0; can_skip < 2; can_skip++) {
 				struct memory memory = memory_of(good.data, cut);
@@ -487,7 +491,7 @@ static void test_container__flipped_bytes_never_crash(void **state)
 
 	(void)state;
 	/* All of the first headers and small members; sampled beyond. */
-	for (size_t at = 0; at < good.len; at += at < 8192 ? 1 : 4099) {
+	for (size_t at = 0; at < good.len; at += at < 8192 ? scratch_every() : 4099) {
 		struct memory memory = memory_of(good.data, good.len);
 		uint8_t old = good.data[at];
 
