@@ -251,8 +251,7 @@ test:
 	@$(SUB) test-all
 
 # A suite that fails does not keep the next ones from running; the sum decides. The virtual devices run
-# beside the others: one of them keeps one core busy, and most of the rest waits for a disk or a child.
-# What both use is built first.
+# beside the others: each waits for something now and then. What both use is built first.
 test-all:
 	@rm -rf build/test-logs
 	@$(BUILD) all build/abide-start.efi tests tools build/qemu/test_replay build/qemu/test_devices || true
@@ -297,15 +296,18 @@ fuzz-replay: test-fuzz-replay
 # (DEVICE=arm64-uboot), or all of it with test-qemu-all: it takes too long for every test.
 QEMU_QUICK := x86_64-grub x86_64-systemd-boot x86_64-efi arm64-uboot-stock
 # qemu_test SUITE,DEVICES or nothing for all,ENVIRONMENT,SECONDS,MORE TESTS,WHICH FAULTS
+# Each device is a program for run.sh, so that several run at a time.
 qemu_test = $(call build,all build/abide-start.efi build/qemu/test_replay build/qemu/test_rawdisk \
 	build/qemu/test_devices) \
 	$(if $(filter-out x86_64-%,$(or $(2),arm64)),$(BUILD) CROSS=aarch64-linux-gnu all || built=$$?;) \
-	for device in $(or $(2),$$(build/qemu/test_devices -l)); do \
+	devices=; for device in $(or $(2),$$(build/qemu/test_devices -l)); do \
 		qemu/releases.sh $$device build/abide build/abide-image build/qemu build/cache $(6) \
 			>/dev/null || built=$$?; \
+		echo "ABIDE_DEVICE=$$device exec build/qemu/test_devices" >build/qemu/$$device.sh; \
+		devices="$$devices build/qemu/$$device.sh"; \
 	done; \
-	ABIDE_DEVICE="$(2)" $(3) ABIDE_BUILD=$(CURDIR)/build $(RUN) -j 1 -t $(4) $(1) \
-		build/qemu/test_replay build/qemu/test_rawdisk $(5) build/qemu/test_devices
+	$(3) ABIDE_BUILD=$(CURDIR)/build $(RUN) -t $(4) $(1) $$devices \
+		build/qemu/test_replay build/qemu/test_rawdisk $(5)
 
 #: test-qemu    virtual devices that boot, update, break and revert: the quick scenarios on four of
 #:              them, or with DEVICE=NAME every scenario on one (qemu/README.md)
