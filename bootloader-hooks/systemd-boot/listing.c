@@ -75,6 +75,19 @@ bool listing_next_line(char **at, char **ret_key, char **ret_value)
 	return false;
 }
 
+/* A copy that listing_next_line() may write into, with the zero at its end that `text` need not have. */
+static int copy_lines(const struct bytes *text, struct bytes *ret, struct err *err)
+{
+	void *lines = NULL;
+
+	if (mem_alloc(text->len + 1, &lines, err) < 0)
+		return -1;
+	if (text->len)
+		memcpy(lines, text->data, text->len);
+	*ret = (struct bytes){.data = lines, .len = text->len};
+	return 0;
+}
+
 static int check_template_line(
 	enum group group, const char *key, const char *value, struct err *err)
 {
@@ -101,9 +114,8 @@ int systemd_boot_text(const struct systemd_boot_entry *entry, const struct bytes
 	if (template->len > LISTING_TEXT_MAX)
 		return err_set(
 			err, FAIL_BOOT, "is longer than %u bytes", (unsigned int)LISTING_TEXT_MAX);
-	if (bytes_copy(template->data, template->len + 1, &lines, err) < 0)
+	if (copy_lines(template, &lines, err) < 0)
 		return -1;
-	lines.data[template->len] = '\0';
 	at = (char *)lines.data;
 	while (listing_next_line(&at, &key, &value))
 		if (check_template_line(entry->group, key, value, err) < 0)
@@ -139,9 +151,8 @@ int listing_find_loader(const struct bytes *text, size_t *ret, struct err *err)
 	char *at, *key, *value;
 	unsigned int count = 0;
 
-	if (bytes_copy(text->data, text->len + 1, &lines, err) < 0)
+	if (copy_lines(text, &lines, err) < 0)
 		return -1;
-	lines.data[text->len] = '\0';
 	at = (char *)lines.data;
 	while (listing_next_line(&at, &key, &value))
 		for (size_t i = 0; i < LOADER_COUNT; i++)
@@ -203,7 +214,7 @@ static int look_at_entry(const struct scan *scan, struct found *found, struct er
 
 	if (listing_path(scan->directory, LISTING_ENTRIES, found->name, path, err) < 0 ||
 		fs_read_file(path, LISTING_TEXT_MAX, &text, err) < 0 ||
-		bytes_copy(text.data, text.len + 1, &again, err) < 0)
+		copy_lines(&text, &again, err) < 0)
 		return -1;
 	if (!entry_alive(scan->directory, (char *)text.data, &why)) {
 		found->dead = true;
