@@ -350,14 +350,15 @@ int scenario_record(struct rig *rig, struct err *err)
 
 #define QUICK  SCENARIO_QUICK
 #define REPLAY SCENARIO_REPLAY
+#define TOLD   SCENARIO_TOLD
 
 const struct scenario SCENARIOS[] = {
-	{"update_is_confirmed", update_is_confirmed, QUICK},
+	{"update_is_confirmed", update_is_confirmed, QUICK | TOLD},
 	{"kernel_panic_is_reverted", kernel_panics, QUICK},
 	{"every_prefix_of_an_update_boots", scenario_every_prefix, QUICK | REPLAY},
 	{"a_broken_order_of_writes_is_noticed", scenario_broken_logs, QUICK | REPLAY},
 	{"power_cut_in_flip_count_and_confirm", scenario_cut_states_boot, REPLAY},
-	{"unhealthy_release_is_reverted", unhealthy, QUICK},
+	{"unhealthy_release_is_reverted", unhealthy, QUICK | TOLD},
 	{"power_cut_on_the_way_up", cut_on_the_way_up, QUICK},
 	{"hang_is_reset_and_reverted", guest_hangs, 0},
 	{"dead_machine_is_reset_and_reverted", machine_dies, 0},

@@ -18,8 +18,9 @@
 #include "qemu/rig.h"
 
 enum scenario_flags {
-	SCENARIO_QUICK = 1, /* in the set that `make test` runs on every device */
+	SCENARIO_QUICK = 1, /* in the set that `make test` runs */
 	SCENARIO_REPLAY = 2, /* needs a device whose row has a boot view */
+	SCENARIO_TOLD = 4, /* the story has it, too: where that is told, not quick */
 };
 
 struct scenario {
