@@ -159,6 +159,10 @@ $(CARRIERS:%=$(B)/%): $(B)/%: $(B)/obj/updater/carrier/%.o $(B)/libabide.a
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(CARRIER_LIBS) -o $@
 
 # They are looked for beside the program that starts them.
+$(CARRIERS:%=$(B)/tests/bench/%): $(B)/tests/bench/%: $(B)/%
+	@mkdir -p $(@D)
+	ln -f $< $@
+
 $(CARRIERS:%=$(B)/tests/%): $(B)/tests/%: $(B)/%
 	@mkdir -p $(@D)
 	ln -f $< $@
@@ -186,7 +190,7 @@ $(B)/tests/tools/%: $(B)/obj/tests/tools/%.o $(B)/libtest.a $(B)/libimage.a $(B)
 
 # The part comes first, so that the library's is not taken.
 $(BENCH_PARTS:%=$(B)/tests/bench/abide-%): $(B)/tests/bench/abide-%: $(call objects,$(PROGRAM_SRC)) \
-		$(B)/obj/tests/bench/%.o $(B)/libabide.a
+		$(B)/obj/tests/bench/%.o $(B)/libabide.a | $(CARRIERS:%=$(B)/tests/bench/%)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(CARRIER_LIBS) -lpthread -o $@
 
