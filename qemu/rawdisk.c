@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "updater/crc32.h"
 #include "updater/mem.h"
 
 /* UEFI specification 2.10, chapter 5.3: a header in a sector of its own, and an array of entries. */
@@ -27,21 +28,6 @@ enum entry_offset {
 
 static const uint8_t SIGNATURE[8] = {'E', 'F', 'I', ' ', 'P', 'A', 'R', 'T'};
 
-/* CRC-32 as in IEEE 802.3, a nibble at a time. */
-static uint32_t crc32(const uint8_t *p, size_t len, uint32_t crc)
-{
-	static const uint32_t TABLE[16] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac,
-		0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8,
-		0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
-
-	for (size_t i = 0; i < len; i++) {
-		crc ^= p[i];
-		crc = crc >> 4 ^ TABLE[crc & 15];
-		crc = crc >> 4 ^ TABLE[crc & 15];
-	}
-	return crc;
-}
-
 /* A disk is asked a hundred thousand times, and its table hardly ever changes: the checksum is taken
  * anew when the bytes are others than the last time. */
 static uint32_t entries_crc32(const uint8_t *p, size_t len)
@@ -51,9 +37,9 @@ static uint32_t entries_crc32(const uint8_t *p, size_t len)
 	static uint32_t last_crc;
 
 	if (len > sizeof(last))
-		return ~crc32(p, len, UINT32_MAX);
+		return crc32_add(0, p, len);
 	if (len != last_len || memcmp(p, last, len) != 0) {
-		last_crc = ~crc32(p, len, UINT32_MAX);
+		last_crc = crc32_add(0, p, len);
 		last_len = len;
 		memcpy(last, p, len);
 	}
@@ -79,10 +65,10 @@ static bool read_table(const struct rawdisk *disk, uint64_t lba, struct table *r
 		le32_get(head + HEADER_LEN) > RAWDISK_SECTOR || le64_get(head + HEADER_SELF) != lba)
 		return false;
 	/* The header's own checksum counts as zero in it. */
-	crc = crc32(head, HEADER_CRC, UINT32_MAX);
-	crc = crc32(zero, sizeof(zero), crc);
-	crc = crc32(head + HEADER_CRC + 4, le32_get(head + HEADER_LEN) - HEADER_CRC - 4, crc);
-	if (~crc != le32_get(head + HEADER_CRC))
+	crc = crc32_add(0, head, HEADER_CRC);
+	crc = crc32_add(crc, zero, sizeof(zero));
+	crc = crc32_add(crc, head + HEADER_CRC + 4, le32_get(head + HEADER_LEN) - HEADER_CRC - 4);
+	if (crc != le32_get(head + HEADER_CRC))
 		return false;
 	entries_lba = le64_get(head + HEADER_ENTRIES);
 	ret->count = le32_get(head + HEADER_COUNT);

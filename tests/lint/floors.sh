@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 
 # module -> floor. Everything in carrier/ and bootloader-hooks/ is floor 1.
 floors='
-err 0 log 0 mem 0 fs 0 blockdev 0 digest 0 group 0 worker 0 process 0
+err 0 log 0 mem 0 crc32 0 fs 0 blockdev 0 digest 0 group 0 worker 0 process 0
 signature 1 chain 1 manifest 1 field 1 index 1 header 1 seal 1 slot 1 health 1 journal 1 config 1 lock 1 since_boot 1
 carrier 1 bootloader 1 hooks 1 model 1 order 1 probe 1
 state 2 policy 2 plan 2 writer 2 base 2
