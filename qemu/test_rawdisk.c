@@ -16,6 +16,7 @@
 #include "qemu/mend.h"
 #include "qemu/rawdisk.h"
 #include "qemu/sparse.h"
+#include "tests/must.h"
 #include "tests/scratch.h"
 #include "updater/fs.h"
 #include "updater/mem.h"
@@ -23,34 +24,13 @@
 
 #define SECTOR     RAWDISK_SECTOR
 #define MIB        (UINT64_C(1) << 20)
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, scratch_teardown)
-
-static struct scratch *scratch;
-
-static int setup(void **state)
-{
-	int rc = scratch_setup(state);
-
-	scratch = *state;
-	return rc;
-}
-
-static const char *path_of(const char *name)
-{
-	return scratch_path(scratch, name);
-}
-
-static void must(int result, const struct err *err)
-{
-	if (result < 0)
-		fail_msg("%s", err->msg);
-}
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
 
 static void write_file(const char *name, const uint8_t *data, size_t len)
 {
 	struct err err = {0};
 
-	must(sparse_write(path_of(name), data, len, &err), &err);
+	must(sparse_write(scratch_here(name), data, len, &err), &err);
 }
 
 /* ---- the partition table ---- */
@@ -76,9 +56,9 @@ static struct bytes new_gpt(void)
 	struct err err = {0};
 
 	write_file("gpt", (const uint8_t *)"", 0);
-	assert_int_equal(truncate(path_of("gpt"), (off_t)layout.size), 0);
-	must(gpt_write(path_of("gpt"), &layout, &err), &err);
-	must(fs_read_file(path_of("gpt"), layout.size, &disk, &err), &err);
+	assert_int_equal(truncate(scratch_here("gpt"), (off_t)layout.size), 0);
+	must(gpt_write(scratch_here("gpt"), &layout, &err), &err);
+	must(fs_read_file(scratch_here("gpt"), layout.size, &disk, &err), &err);
 	return disk;
 }
 
@@ -125,7 +105,7 @@ static void mtool(const char *line)
 	struct process_result result = {0};
 	struct err err = {0};
 
-	(void)snprintf(command, sizeof(command), "cd %s && %s", scratch->dir, line);
+	(void)snprintf(command, sizeof(command), "cd %s && %s", scratch_here("."), line);
 	must(process_run(argv, 60, &result, &err), &err);
 	if (result.exit_status != 0)
 		fail_msg("%s: %s", line, result.output);
@@ -157,7 +137,7 @@ static struct bytes new_fat(size_t number)
 		"'::/loader/abide-group-a+3-0.conf' && mcopy -i fat small ::/loader/grubenv",
 		FATS[number].mib, FATS[number].options);
 	mtool(line);
-	must(fs_read_file(path_of("fat"), FATS[number].mib * MIB, &fat, &err), &err);
+	must(fs_read_file(scratch_here("fat"), FATS[number].mib * MIB, &fat, &err), &err);
 	return fat;
 }
 
@@ -179,7 +159,7 @@ static void test_rawdisk__files_on_fat_are_read(void **state)
 		struct err err = {0};
 		size_t len = 0;
 
-		must(fs_read_file(path_of("big"), BIG_LEN, &big, &err), &err);
+		must(fs_read_file(scratch_here("big"), BIG_LEN, &big, &err), &err);
 		must(fat_read_file(
 			     &span, "/efi/boot/bootx64.efi", found, sizeof(found), &len, &err),
 			&err);

@@ -13,6 +13,7 @@
 
 #include "qemu/crash.h"
 #include "qemu/sparse.h"
+#include "tests/must.h"
 #include "tests/scratch.h"
 #include "updater/fs.h"
 #include "updater/mem.h"
@@ -20,34 +21,13 @@
 #define SECTOR     RAWDISK_SECTOR
 #define MIB        (UINT64_C(1) << 20)
 #define LOG_MAGIC  UINT64_C(0x6a736677736872)
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, scratch_teardown)
-
-static struct scratch *scratch;
-
-static int setup(void **state)
-{
-	int rc = scratch_setup(state);
-
-	scratch = *state;
-	return rc;
-}
-
-static const char *path_of(const char *name)
-{
-	return scratch_path(scratch, name);
-}
-
-static void must(int result, const struct err *err)
-{
-	if (result < 0)
-		fail_msg("%s", err->msg);
-}
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
 
 static void write_file(const char *name, const uint8_t *data, size_t len)
 {
 	struct err err = {0};
 
-	must(sparse_write(path_of(name), data, len, &err), &err);
+	must(sparse_write(scratch_here(name), data, len, &err), &err);
 }
 
 /* ---- the write log ---- */
@@ -99,7 +79,7 @@ static void test_replay__log_is_read_entry_by_entry(void **state)
 	log_add(&file, 0, 0, WRITE_LOG_FLUSH, 0);
 	log_add(&file, 9, 4, WRITE_LOG_DISCARD, 0);
 	log_end(&file, "log");
-	must(write_log_open(path_of("log"), &log, &err), &err);
+	must(write_log_open(scratch_here("log"), &log, &err), &err);
 	assert_int_equal(log.count, 3);
 	assert_int_equal(log.entries[0].off, 3 * SECTOR);
 	assert_int_equal(log.entries[0].len, 2 * SECTOR);
@@ -123,7 +103,7 @@ static void test_replay__log_ends_where_it_was_cut_off(void **state)
 	log_add(&file, 2, 8, 0, 'y');
 	file.len -= SECTOR;
 	log_end(&file, "log");
-	must(write_log_open(path_of("log"), &log, &err), &err);
+	must(write_log_open(scratch_here("log"), &log, &err), &err);
 	assert_int_equal(log.count, 1);
 	write_log_close(&log);
 }
@@ -145,7 +125,7 @@ static void test_replay__what_is_no_log_is_refused(void **state)
 		log_add(&file, 1, 1, 0, 'x');
 		le64_put(file.data + BAD[i].at, BAD[i].value);
 		log_end(&file, "log");
-		assert_int_equal(write_log_open(path_of("log"), &log, &err), -1);
+		assert_int_equal(write_log_open(scratch_here("log"), &log, &err), -1);
 		assert_int_equal(err.code, FAIL_UNTRUSTED);
 	}
 }
@@ -171,7 +151,7 @@ static void new_crash_log(struct write_log *ret)
 	log_add(&file, 0, 1, WRITE_LOG_DISCARD, 0);
 	log_add(&file, 9, 1, 0, 'w');
 	log_end(&file, "log");
-	must(write_log_open(path_of("log"), ret, &err), &err);
+	must(write_log_open(scratch_here("log"), ret, &err), &err);
 }
 
 /* The first byte of each sector says what is in it; each sector is of one kind. */
@@ -213,6 +193,16 @@ static int look(
 	return 0;
 }
 
+static void walk(const struct write_log *log, struct seen *seen)
+{
+	static const struct crash_limits LIMITS = {.seed = 1, .tears = 100, .shuffles = 50};
+	struct err err = {0};
+	size_t states = 0;
+
+	must(crash_walk(scratch_here("base"), log, &LIMITS, look, seen, &states, &err), &err);
+	assert_int_equal(states, seen->states);
+}
+
 static void test_replay__crash_states_are_what_a_cut_can_leave(void **state)
 {
 	static const char *const EXPECTED[] = {
@@ -233,18 +223,14 @@ static void test_replay__crash_states_are_what_a_cut_can_leave(void **state)
 		"5:without entry 3:0xyy.....w......\n",
 		"5:without entry 4:xxyy....zw......\n",
 	};
-	static const struct crash_limits LIMITS = {.seed = 1, .tears = 100, .shuffles = 50};
 	static struct seen seen;
 	struct write_log log = {0};
-	struct err err = {0};
-	size_t states = 0;
 
 	(void)state;
 	new_crash_log(&log);
 	memset(seen.expected, 'x', 2 * SECTOR);
 	memset(seen.expected, 'y', SECTOR);
-	must(crash_walk(path_of("base"), &log, &LIMITS, look, &seen, &states, &err), &err);
-	assert_int_equal(states, seen.states);
+	walk(&log, &seen);
 	for (size_t i = 0; i < ARRAY_LEN(EXPECTED); i++)
 		if (!strstr(seen.text, EXPECTED[i]))
 			fail_msg("no state %s in:\n%s", EXPECTED[i], seen.text);
@@ -272,16 +258,13 @@ static void test_replay__disk_without_a_cache_loses_the_last_write_only(void **s
 				       "4:dropped:xxyy....z.......\n"
 				       "5:whole:0xyy....zw......\n"
 				       "5:dropped:0xyy....z.......\n";
-	static const struct crash_limits LIMITS = {.seed = 1, .tears = 100, .shuffles = 50};
 	static struct seen seen;
 	struct write_log log = {0};
-	struct err err = {0};
-	size_t states = 0;
 
 	(void)state;
 	new_crash_log(&log);
 	write_log_no_cache(&log);
-	must(crash_walk(path_of("base"), &log, &LIMITS, look, &seen, &states, &err), &err);
+	walk(&log, &seen);
 	assert_string_equal(seen.text, EXPECTED);
 	write_log_close(&log);
 }
@@ -305,8 +288,8 @@ static void test_replay__a_bad_state_ends_the_walk_and_is_named(void **state)
 
 	(void)state;
 	new_crash_log(&log);
-	assert_int_equal(
-		crash_walk(path_of("base"), &log, &LIMITS, refuse_third, &count, &states, &err),
+	assert_int_equal(crash_walk(scratch_here("base"), &log, &LIMITS, refuse_third, &count,
+				 &states, &err),
 		-1);
 	assert_int_equal(count, 3);
 	assert_int_equal(states, 77);
@@ -323,8 +306,8 @@ static void test_replay__image_of_a_cut_is_that_state(void **state)
 
 	(void)state;
 	new_crash_log(&log);
-	must(crash_write_image(path_of("base"), &log, 2, 1, path_of("cut"), &err), &err);
-	must(fs_read_file(path_of("cut"), DISK_SECTORS * SECTOR, &disk, &err), &err);
+	must(crash_write_image(scratch_here("base"), &log, 2, 1, scratch_here("cut"), &err), &err);
+	must(fs_read_file(scratch_here("cut"), DISK_SECTORS * SECTOR, &disk, &err), &err);
 	picture(&(struct rawdisk){disk.data, disk.len}, sectors);
 	assert_string_equal(sectors, "xxy.............");
 	bytes_finish(&disk);

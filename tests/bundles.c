@@ -11,14 +11,9 @@
 
 #include <cmocka.h>
 
+#include "tests/must.h"
 #include "updater/fs.h"
 #include "updater/mem.h"
-
-static void must(int result, const struct err *err)
-{
-	if (result < 0)
-		fail_msg("%s", err->msg);
-}
 
 void bundles_init(struct bundles *bundles, enum pki_type type)
 {

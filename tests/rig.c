@@ -10,15 +10,10 @@
 
 #include "bootloader-hooks/grub/grub.h"
 #include "bootloader-hooks/model.h"
+#include "tests/must.h"
 #include "updater/fs.h"
 
 static const char *const CLASSES[RIG_CLASSES_MAX] = {"rootfs", "app"};
-
-static void must(int result, const struct err *err)
-{
-	if (result < 0)
-		fail_msg("%s", err->msg);
-}
 
 static int open_slot(const struct device *device, size_t class, enum group group, bool target,
 	struct blockdev **ret, struct err *err)

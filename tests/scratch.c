@@ -16,6 +16,8 @@
 
 #include <cmocka.h>
 
+static struct scratch *current;
+
 unsigned int scratch_every(void)
 {
 	const char *text = getenv("ABIDE_TEST_EVERY");
@@ -37,7 +39,7 @@ int scratch_setup(void **state)
 		free(scratch);
 		return -1;
 	}
-	*state = scratch;
+	*state = current = scratch;
 	return 0;
 }
 
@@ -84,6 +86,11 @@ const char *scratch_path(struct scratch *scratch, const char *name)
 
 	assert_true(snprintf(path, PATH_MAX, "%s/%s", scratch->dir, name) < PATH_MAX);
 	return path;
+}
+
+const char *scratch_here(const char *name)
+{
+	return scratch_path(current, name);
 }
 
 const char *scratch_file(struct scratch *scratch, const char *name, size_t size)

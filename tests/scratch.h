@@ -29,6 +29,8 @@ int scratch_teardown(void **state);
 
 /* dir/name. Good until the test's end; at most a handful are kept. */
 const char *scratch_path(struct scratch *scratch, const char *name);
+/* The same, in the directory of the test that runs. */
+const char *scratch_here(const char *name);
 /* Makes dir/name with `size` bytes of a pattern that differs from block to block. */
 const char *scratch_file(struct scratch *scratch, const char *name, size_t size);
 /* A loop device over a file, removed at the end. Skips the test where there are none. */

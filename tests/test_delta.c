@@ -15,6 +15,7 @@
 #include "image/compress.h"
 #include "image/delta.h"
 #include "image/similar.h"
+#include "tests/must.h"
 #include "tests/rig.h"
 #include "updater/base.h"
 #include "updater/carrier.h"
@@ -28,12 +29,6 @@
 #define IMAGE_SIZE ((3u << 20) - 1234)
 
 static struct bundles b;
-
-static void must(int result, const struct err *err)
-{
-	if (result < 0)
-		fail_msg("%s", err->msg);
-}
 
 static struct delta_result make(const char *base, const char *bundle, const char *output)
 {

@@ -23,6 +23,7 @@
 #include "bootloader-hooks/model.h"
 #include "bootloader-hooks/systemd-boot/systemd_boot.h"
 #include "bootloader-hooks/uboot/uboot.h"
+#include "tests/must.h"
 #include "tests/scratch.h"
 #include "tests/states.h"
 #include "updater/fs.h"
@@ -31,12 +32,6 @@
 
 static const struct boot_state FACTORY = {
 	.group = {[GROUP_A] = {.good = true}}, .primary = GROUP_A};
-
-static void must(int result, const struct err *err)
-{
-	if (result < 0)
-		fail_msg("%s", err->msg);
-}
 
 /* A file below the scratch directory, its directories made. */
 static void put(
