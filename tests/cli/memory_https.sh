@@ -3,8 +3,9 @@
 # requests at a time where the server takes one range each, stay under 16 MiB plus the index.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/cli/lib_nginx.sh
+. "$(dirname "$0")/lib_nginx.sh"
 
-PATH=$PATH:/usr/sbin
 authorities=/etc/ssl/certs/ca-certificates.crt
 if ! command -v nginx >/dev/null || [ ! -s $authorities ]; then
 	ok "memory over HTTPS # SKIP there is no nginx, or no ca-certificates"
@@ -39,49 +40,24 @@ openssl req -x509 -newkey rsa:2048 -nodes -keyout "$work/tls.key" -out "$work/tl
 	-subj /CN=localhost -addext subjectAltName=DNS:localhost 2>/dev/null
 cat $authorities "$work/tls.pem" >"$work/authorities"
 sed -i "/^\\[source\\]/a ca-file = $work/authorities" "$work/system.conf"
-configure_https() { # port
-	cat >"$work/nginx.conf" <<-END
-	worker_processes 1;
-	error_log $work/nginx.log;
-	pid $work/nginx.pid;
-	user root;
-	events {}
-	http {
-		log_format ranges '\$status \$connection';
-		access_log $work/access.log ranges;
-		client_body_temp_path $work/temp;
-		proxy_temp_path $work/temp;
-		fastcgi_temp_path $work/temp;
-		uwsgi_temp_path $work/temp;
-		scgi_temp_path $work/temp;
-		server {
-			listen 127.0.0.1:$1 ssl;
-			ssl_certificate $work/tls.pem;
-			ssl_certificate_key $work/tls.key;
-			root $work;
-			location = / { access_log off; return 204; }
-			location /one/ { alias $work/; max_ranges 1; }
-		}
+servers() {
+	cat <<-END
+	log_format ranges '\$status \$connection';
+	access_log $work/access.log ranges;
+	server {
+		listen 127.0.0.1:$http;
+		location = / { access_log off; return 204; }
+	}
+	server {
+		listen 127.0.0.1:$((http + 1)) ssl;
+		ssl_certificate $work/tls.pem;
+		ssl_certificate_key $work/tls.key;
+		root $work;
+		location /one/ { alias $work/; max_ranges 1; }
 	}
 	END
 }
-start_https() { # port
-	nginx -p "$work" -c "$work/nginx.conf" -g 'daemon off;' 2>>"$work/nginx.err" &
-	server=$!
-	children="$children $server"
-	for _ in $(seq 50); do
-		curl -sk -o /dev/null "https://127.0.0.1:$1/" && return 0
-		kill -0 "$server" 2>/dev/null || return 1
-		sleep 0.1
-	done
-	return 1
-}
-port=$((20000 + $$ % 20000))
-for _ in 1 2 3 4 5; do
-	configure_https $port
-	if start_https $port; then break; fi
-	port=$((port + 7))
-done
+serve
 
 measured() { # what path
 	rm -f "$work/rootfs-b"
@@ -89,7 +65,7 @@ measured() { # what path
 	grubenv A 1 0 0 0
 	: >"$work/access.log"
 	expect 0 "$1" "$build/tests/tools/peak" "$work/peak" \
-		"$ABIDE" -c "$work/system.conf" install "https://localhost:$port$2"
+		"$ABIDE" -c "$work/system.conf" install "https://localhost:$((http + 1))$2"
 	sleep 0.2 # the log's line is written when the answer is over
 	connections=$(cut -d' ' -f2 "$work/access.log" | sort -u | wc -l)
 	echo "# peak $(cat "$work/peak") KiB, limit $limit KiB, $(wc -l <"$work/access.log") requests, $connections connections"
