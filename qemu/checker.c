@@ -90,10 +90,13 @@ static int open_mend(struct checker *checker, const struct write_log *log, struc
 	if (!checker->view->fat)
 		return 0;
 	for (size_t i = 0; i < checker->slot_count; i++)
-		for (enum group g = GROUP_A; g < GROUP_COUNT && checker->slots[i].file[g]; g++)
-			if (count == MEND_SLOTS_MAX || find_slot(&factory, &checker->slots[i], g,
-							       &files[count++], err) < 0)
+		for (enum group g = GROUP_A; g < GROUP_COUNT && checker->slots[i].file[g]; g++) {
+			if (count == MEND_SLOTS_MAX)
+				return err_set(err, FAIL_USAGE, "more than %u slots are files",
+					MEND_SLOTS_MAX);
+			if (find_slot(&factory, &checker->slots[i], g, &files[count++], err) < 0)
 				return -1;
+		}
 	return mend_open(&factory, checker->view->fat, files, count, log, &checker->mend, err);
 }
 
