@@ -116,9 +116,10 @@ sysroot:
 	@image/sysroot.sh $(CROSS) $(DEBIAN_SYSROOT) build/cache \
 		$$(tests/deps.sh -l build | grep -- '-dev$$')
 
-# Holds the command line's words: what was built with others is built again.
-# Under a name of this make's own: suites that run beside each other look at the same time.
+# A name of this make's own: suites that run beside each other look at the same time.
 NEW := new.$(shell echo $$PPID)
+
+# Holds the command line's words: what was built with others is built again.
 $(B)/flags: FORCE | $(SYSROOT_READY)
 	$(shell mkdir -p $(B))$(file >$@.$(NEW),$(CC) $(NEEDED) $(CFLAGS) $(LDFLAGS))
 	@if cmp -s $@.$(NEW) $@; then rm $@.$(NEW); else mv $@.$(NEW) $@; fi
@@ -258,7 +259,7 @@ test:
 # beside the others: each waits for something now and then. What both use is built first.
 test-all:
 	@rm -rf build/test-logs
-	@$(BUILD) all build/abide-start.efi tests tools build/qemu/test_replay build/qemu/test_devices || true
+	@$(BUILD) tests tools bench-tools $(QEMU_BUILT) || true
 	@$(BUILD) CROSS=aarch64-linux-gnu all || true
 	@$(SUB) test-qemu & qemu=$$!; \
 	trap 'kill $$qemu; exit 130' INT TERM; \
@@ -302,10 +303,11 @@ fuzz-replay: test-fuzz-replay
 # What `make test` runs is quick: an update, failures, power cuts, on these devices. The rest by name
 # (DEVICE=arm64-uboot), or all of it with test-qemu-all: it takes too long for every test.
 QEMU_QUICK := x86_64-grub arm64-uboot-stock
+QEMU_BUILT := all build/abide-start.efi build/qemu/test_replay build/qemu/test_rawdisk \
+	build/qemu/test_devices
 # qemu_test SUITE,DEVICES or nothing for all,ENVIRONMENT,SECONDS,MORE TESTS,WHICH FAULTS
 # Each device is a program for run.sh, so that several run at a time.
-qemu_test = $(call build,all build/abide-start.efi build/qemu/test_replay build/qemu/test_rawdisk \
-	build/qemu/test_devices) \
+qemu_test = $(call build,$(QEMU_BUILT)) \
 	$(if $(filter-out x86_64-%,$(or $(2),arm64)),$(BUILD) CROSS=aarch64-linux-gnu all || built=$$?;) \
 	devices=; for device in $(or $(2),$$(build/qemu/test_devices -l)); do \
 		qemu/releases.sh $$device build/abide build/abide-image build/qemu build/cache $(6) \
