@@ -55,7 +55,8 @@ static const char *custom_missing(const struct hook_settings *settings)
 static int custom_open_configured(
 	const struct hook_settings *settings, struct bootloader **ret, struct err *err)
 {
-	return custom_open(settings->program, CUSTOM_TIMEOUT, ret, err);
+	return custom_open(settings->program,
+		settings->program_timeout ? settings->program_timeout : CUSTOM_TIMEOUT, ret, err);
 }
 
 static int efi_open_configured(

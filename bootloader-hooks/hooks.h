@@ -23,6 +23,7 @@ struct hook_settings {
 	char *efivars; /* efi: where efivarfs is mounted; NULL: its usual place */
 	char *fw_env_config; /* uboot: where the copies of its environment are */
 	char *program; /* custom: the user's program */
+	unsigned int program_timeout; /* custom: s, for each call of it; 0: CUSTOM_TIMEOUT */
 	enum group booted; /* not of the configuration: what runs, set before hook->open() */
 };
 

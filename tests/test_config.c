@@ -82,6 +82,11 @@ static const char EVERY_KEY[] =
 	"[boot]\n"
 	"trial-attempts = 9\n"
 	"grubenv = /boot/efi/grub/grubenv\n"
+	"esp = /boot/efi\n"
+	"efivars = /efivars\n"
+	"fw-env-config = /etc/board.config\n"
+	"program = /usr/lib/board/bootstate\n"
+	"program-timeout = 3\n"
 	"booted = b\n"
 	"[health]\n"
 	"directory = /opt/health.d\n"
@@ -108,6 +113,11 @@ static void test_config__reads_every_key(void **state)
 	assert_int_equal(c->retries, 0);
 	assert_int_equal(c->trial_attempts, 9);
 	assert_string_equal(c->boot.grubenv, "/boot/efi/grub/grubenv");
+	assert_string_equal(c->boot.esp, "/boot/efi");
+	assert_string_equal(c->boot.efivars, "/efivars");
+	assert_string_equal(c->boot.fw_env_config, "/etc/board.config");
+	assert_string_equal(c->boot.program, "/usr/lib/board/bootstate");
+	assert_int_equal(c->boot.program_timeout, 3);
 	assert_true(c->booted_set);
 	assert_int_equal(c->booted, GROUP_B);
 	assert_string_equal(c->health_dir, "/opt/health.d");
@@ -150,6 +160,7 @@ static void test_config__defaults(void **state)
 	assert_int_equal(c->min_rate, 1024);
 	assert_int_equal(c->retries, 5);
 	assert_int_equal(c->trial_attempts, 3);
+	assert_int_equal(c->boot.program_timeout, 0);
 	assert_false(c->booted_set);
 	assert_string_equal(c->health_dir, "/usr/lib/abide/health.d");
 	assert_int_equal(c->health_timeout, 120);

@@ -382,7 +382,11 @@ static void test_read__neither_copy_says_what_to_do(void **state)
 	assert_int_equal(err.code, FAIL_BOOT);
 	assert_non_null(strstr(err.msg, "'grubenv'"));
 	assert_non_null(strstr(err.msg, "ORDER is 'Q'"));
-	assert_non_null(strstr(err.msg, "grub-editenv"));
+	assert_non_null(strstr(err.msg, "grub-editenv: create, then set ORDER=A A_OK=1"));
+	/* What else is in a block is not to be lost. */
+	block_of(HEAD "ORDER=Q\nmenu=1\n", recorder_content(env.rec, 0));
+	assert_int_equal(bootloader_read(env.bl, &found, &err), -1);
+	assert_non_null(strstr(err.msg, "grub-editenv: set ORDER=A A_OK=1"));
 	bootloader_close(&env.bl);
 	recorder_free(&env.rec);
 }

@@ -121,6 +121,7 @@ static const struct config_key KEYS[] = {
 	{"boot", "efivars", set_path, AT(boot.efivars), 0, 0},
 	{"boot", "fw-env-config", set_path, AT(boot.fw_env_config), 0, 0},
 	{"boot", "program", set_path, AT(boot.program), 0, 0},
+	{"boot", "program-timeout", set_number, AT(boot.program_timeout), 1, 3600},
 	{"boot", "booted", set_booted, 0, 0, 0},
 	{"health", "directory", set_path, AT(health_dir), 0, 0},
 	{"health", "timeout", set_number, AT(health_timeout), 1, 86400},

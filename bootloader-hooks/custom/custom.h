@@ -15,7 +15,7 @@
 
 #include "bootloader-hooks/bootloader.h"
 
-#define CUSTOM_TIMEOUT  30u /* s, for each call */
+#define CUSTOM_TIMEOUT  30u /* s, for each call, if the configuration says nothing else */
 #define CUSTOM_TEXT_MAX 160u /* a state as custom_state_format() writes it, with newline and NUL */
 
 /* Does not look at the program yet: bootloader_read() tells what is wrong with it. `timeout` in

@@ -51,13 +51,19 @@ static int copy_read(const struct copy *copy, struct boot_state *ret, struct err
 	return 0;
 }
 
+/* `set` works on a block only; `create` would throw the other variables of one away. */
 static int no_environment(
-	const struct err *why, const struct err *spare_why, const char *path, struct err *err)
+	const struct err *why, const struct err *spare_why, const struct copy *env, struct err *err)
 {
+	uint8_t block[GRUB_ENV_LEN];
+	struct err none;
+	bool is_block = copy_block(env, block, &none) == 0 && grub_env_is_block(block);
+
 	return err_set(err, FAIL_BOOT,
-		"no valid GRUB environment: %.160s%s%.160s; if group a runs and is good, repair it "
-		"with: grub-editenv '%s' set ORDER=A A_OK=1",
-		why->msg, spare_why->msg[0] ? "; " : "", spare_why->msg, path);
+		"no valid GRUB environment: %.160s%s%.160s; if group a runs and is good, repair "
+		"'%s' with grub-editenv: %sset ORDER=A A_OK=1",
+		why->msg, spare_why->msg[0] ? "; " : "", spare_why->msg, env->path,
+		is_block ? "" : "create, then ");
 }
 
 static int grub_read(struct bootloader *bl, struct boot_state *ret, struct err *err)
@@ -70,7 +76,7 @@ static int grub_read(struct bootloader *bl, struct boot_state *ret, struct err *
 	if (copy_read(env, ret, &why) == 0)
 		return 0;
 	if (!spare->path || copy_read(spare, ret, &spare_why) < 0)
-		return no_environment(&why, &spare_why, env->path, err);
+		return no_environment(&why, &spare_why, env, err);
 	(void)snprintf(bl->note, sizeof(bl->note), "read '%.50s' because %.90s", spare->path,
 		why.msg); /* a long reason is cut */
 	return 0;

@@ -84,6 +84,8 @@ wrong "rubbish" 'get-state. .*: not JSON' 'echo rubbish'
 wrong "failure" 'exit status 3: no such partition' 'echo no such partition >&2; exit 3'
 wrong "silence" 'wrote nothing' 'exit 0'
 wrong "a flood" 'more than 4096 bytes' 'head -c 100000 /dev/zero'
+sed -i 's,^program = .*,&\nprogram-timeout = 1,' "$work/system.conf"
+wrong "hanging" 'no end after 1 s, killed' 'exec sleep 1000'
 rm "$work/wrong"
 expect 7 "a program that is missing" abide status
 said "is told" "bootloader program '$work/wrong': find what \[boot\] program .*No such file"

@@ -46,6 +46,24 @@ ln -s "$work/nowhere" "$work/grubenv"
 boot_refused "$work/moved/grubenv" "it points to nothing" "'$work/grubenv'.*No such file or directory"
 mv "$work/moved/grubenv" "$work/grubenv"
 
+# ---- what it says to do helps ----
+if command -v grub-editenv >/dev/null; then
+	head -c 1024 /dev/zero >"$work/grubenv"
+	expect 7 "it is blank: what to do" abide status
+	said "  is told" "'$work/grubenv' with grub-editenv: create, then set ORDER=A A_OK=1"
+	grub-editenv "$work/grubenv" create
+	grub-editenv "$work/grubenv" set ORDER=A A_OK=1
+	expect 0 "  and helps" abide status
+	grub-editenv "$work/grubenv" set ORDER=Q menu=1
+	expect 7 "it is a block: what to do" abide status
+	said "  is told" "'$work/grubenv' with grub-editenv: set ORDER=A A_OK=1"
+	grub-editenv "$work/grubenv" set ORDER=A A_OK=1
+	expect 0 "  and helps" abide status
+	check "  what else is in it stays" grep -q menu=1 "$work/grubenv"
+else
+	ok "what it says to do helps # SKIP no grub-editenv"
+fi
+
 # ---- one of two is enough, and is said once ----
 grubenv 'A B' 1 0 1 0
 cp "$work/grubenv" "$work/grubenv.spare"
