@@ -36,10 +36,11 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wc
 	-Wwrite-strings -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wundef -Wvla \
 	-Wswitch-enum -Wimplicit-fallthrough
 WERROR ?= -Werror
-OPTIMIZE ?= -O2 -g
+# What a program does not call is left out of it, function by function.
+OPTIMIZE ?= -O2 -g -ffunction-sections -fdata-sections
 HARDEN ?= -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 CFLAGS ?= $(OPTIMIZE) $(HARDEN)
-LDFLAGS ?= -Wl,-z,relro,-z,now -Wl,--as-needed
+LDFLAGS ?= -Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--gc-sections
 # Asked once, when first used, so that `make help` works before the libraries are there.
 pkg_config = $(eval $(1) := $(shell $(PKG_CONFIG_ENV) $(PKG_CONFIG) $(2)))$($(1))
 DEVICE_CFLAGS = $(call pkg_config,DEVICE_CFLAGS,--cflags $(LIBS_DEVICE))
