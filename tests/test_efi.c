@@ -292,6 +292,15 @@ static void test_option__is_what_efibootmgr_makes(void **state)
 	assert_false(efi_option_description(&option, description));
 }
 
+static void spoil(const char *path, off_t at, size_t len)
+{
+	static const char ZEROS[512];
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	assert_int_equal(pwrite(fd, ZEROS, len, at), len);
+	assert_int_equal(close(fd), 0);
+}
+
 /* sfdisk's own words for a disk it made. */
 static void test_partition__as_the_gpt_has_it(void **state)
 {
@@ -319,6 +328,13 @@ static void test_partition__as_the_gpt_has_it(void **state)
 	assert_int_equal(efi_partition_read(disk, 0, &found, &err), -1);
 	assert_int_equal(efi_partition_read(disk, 129, &found, &err), -1);
 	assert_non_null(strstr(err.msg, "has no partition 129"));
+	/* A primary header that is lost: firmware takes the other one, too. */
+	spoil(disk, 512, 92);
+	assert_int_equal(efi_partition_read(disk, 1, &found, &err), 0);
+	assert_int_equal(found.start, 2048);
+	spoil(disk, (8 << 20) - 512, 92);
+	assert_int_equal(efi_partition_read(disk, 1, &found, &err), -1);
+	assert_non_null(strstr(err.msg, "has no GPT"));
 	/* A directory on no partition of a GPT. */
 	assert_int_equal(efi_partition_of("/proc", &found, &err), -1);
 	assert_non_null(strstr(err.msg, "no partition is mounted"));

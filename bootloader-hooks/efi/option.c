@@ -1,26 +1,12 @@
-/* Load options and the partition that they name. Sources: UEFI 2.10, 3.1.3 (load option), 10.3.5
- * (hard drive and file path nodes), 5.3 (GPT). */
-#include <fcntl.h>
-#include <inttypes.h>
-#include <limits.h>
-#include <linux/fs.h>
-#include <stdio.h>
+/* Load options. Sources: UEFI 2.10, 3.1.3 (load option), 10.3.5 (hard drive and file path
+ * nodes). */
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include "bootloader-hooks/efi/efi.h"
-#include "updater/blockdev.h"
-#include "updater/fs.h"
 
 #define OPTION_MAX    4096u
 #define OPTION_ACTIVE 1u
 #define HEAD_LEN      6u /* attributes, length of the device path */
-#define SECTOR_MAX    4096u
-#define ENTRY_MIN     128u
-#define NUMBER_MAX    128u
 
 /* ---- load options ---- */
 
@@ -106,78 +92,4 @@ bool efi_option_description(const struct bytes *option, char ret[static EFI_DESC
 		return true;
 	}
 	return false;
-}
-
-/* ---- the partition ---- */
-
-static uint32_t sector_size(const char *disk)
-{
-	CLEANUP(cleanup_fd) int fd = open(disk, O_RDONLY | O_CLOEXEC);
-	int size = 0;
-
-	if (fd < 0 || ioctl(fd, BLKSSZGET, &size) < 0 || size < 512 || size > (int)SECTOR_MAX)
-		return 512; /* a file */
-	return (uint32_t)size;
-}
-
-int efi_partition_read(
-	const char *disk, uint32_t number, struct efi_partition *ret, struct err *err)
-{
-	CLEANUP(blockdev_close) struct blockdev *dev = NULL;
-	const uint32_t sector = sector_size(disk);
-	uint8_t header[92], entry[ENTRY_MIN];
-	uint32_t entry_len;
-
-	if (blockdev_open(disk, 0, &dev, err) < 0 ||
-		blockdev_pread(dev, header, sizeof(header), sector, err) < 0)
-		return -1;
-	entry_len = le32_get(header + 84);
-	if (memcmp(header, "EFI PART", 8) != 0 || entry_len < ENTRY_MIN || entry_len > SECTOR_MAX)
-		return err_set(err, FAIL_BOOT, "'%s' has no GPT", disk);
-	if (number == 0 || number > le32_get(header + 80) || number > NUMBER_MAX)
-		return err_set(
-			err, FAIL_BOOT, "the GPT of '%s' has no partition %" PRIu32, disk, number);
-	if (blockdev_pread(dev, entry, sizeof(entry),
-		    le64_get(header + 72) * sector + (uint64_t)(number - 1) * entry_len, err) < 0)
-		return -1;
-	if (mem_is_zero(entry, 16))
-		return err_set(
-			err, FAIL_BOOT, "the GPT of '%s' has no partition %" PRIu32, disk, number);
-	*ret = (struct efi_partition){.number = number,
-		.start = le64_get(entry + 32),
-		.count = le64_get(entry + 40) - le64_get(entry + 32) + 1};
-	memcpy(ret->guid, entry + 16, sizeof(ret->guid));
-	return 0;
-}
-
-int efi_partition_of(const char *directory, struct efi_partition *ret, struct err *err)
-{
-	CLEANUP(bytes_finish) struct bytes text = {0};
-	char path[64], target[PATH_MAX], disk[PATH_MAX];
-	unsigned int number = 0;
-	struct err ignored;
-	struct stat st;
-	ssize_t len;
-	char *name;
-
-	if (stat(directory, &st) < 0)
-		return err_errno(err, "'%s'", directory);
-	(void)snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/partition", major(st.st_dev),
-		minor(st.st_dev)); /* fits */
-	if (fs_read_file(path, 32, &text, &ignored) < 0 ||
-		sscanf((const char *)text.data, "%u", &number) != 1)
-		return err_set(err, FAIL_BOOT, "'%s': no partition is mounted there", directory);
-	*strrchr(path, '/') = '\0';
-	len = readlink(path, target, sizeof(target) - 1);
-	if (len < 0)
-		return err_errno(err, "'%s'", path);
-	target[len] = '\0';
-	/* ../../devices/.../DISK/PARTITION */
-	name = strrchr(target, '/');
-	if (name)
-		*name = '\0';
-	name = strrchr(target, '/');
-	if (!name || fs_join("/dev", name + 1, disk, sizeof(disk), err) < 0)
-		return err_set(err, FAIL_BOOT, "'%s' is no partition of a disk", target);
-	return efi_partition_read(disk, number, ret, err);
 }

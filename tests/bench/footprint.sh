@@ -46,6 +46,8 @@ END
 round=0
 while [ $round -lt $((4 * BENCH_ROUNDS)) ]; do
 	round=$((round + 1))
+	measured "true" look - true
+	measured "openssl version" look - openssl version
 	measured "abide status" look - abide -c "$scratch/system.conf" status
 	measured "abide info" look - abide -c "$scratch/system.conf" info "$bundles/v2.ext4.abide"
 	[ ! -f "$bundles/v2.ext4.raucb" ] || measured "rauc info" look - \

@@ -21,7 +21,7 @@ thirdparty='
 archive.h ^(updater/carrier/container|image/[a-z_]*)\.c$
 archive_entry.h ^(updater/carrier/container|image/[a-z_]*)\.c$
 openssl/ ^(updater/(digest|signature|chain|carrier/http_trust)|image/(pki|signer))\.c$
-blkid/ ^updater/slot\.c$
+blkid/ ^(updater/slot|bootloader-hooks/efi/partition)\.c$
 jansson.h ^(updater/(field|journal|ui_json)|bootloader-hooks/custom/json|image/[a-z_]*)\.c$
 ini.h ^(updater/config|image/[a-z_]*)\.c$
 curl/ ^updater/carrier/http_transfer\.c$
