@@ -147,6 +147,16 @@ static void put(struct writer *writer, const uint8_t *data, size_t len)
 	assert_int_equal(writer_commit(writer, len, &err), 0);
 }
 
+static void assert_on_medium(const struct writer *writer, const struct memory_slot *slot,
+	const uint8_t *image, size_t at)
+{
+	size_t end = (size_t)writer_on_medium(writer);
+
+	assert_true(end <= at);
+	if (end > MEM_BLOCK)
+		assert_memory_equal(slot->data + MEM_BLOCK, image + MEM_BLOCK, end - MEM_BLOCK);
+}
+
 /* Pieces of random lengths; some are in the slot already and skipped. */
 static void random_run(uint32_t seed)
 {
@@ -180,6 +190,7 @@ static void random_run(uint32_t seed)
 		}
 		at += len;
 		assert_true(mem_is_zero(slot.data, MEM_BLOCK)); /* until the end */
+		assert_on_medium(writer, &slot, image, at);
 		if (at > sizeof(back)) {
 			size_t from = next_random(&seed) % (at - sizeof(back));
 
@@ -354,6 +365,7 @@ static void test_writer__reads_what_is_in_flight(void **state)
 	uint8_t *back = malloc(size);
 	struct memory_slot slot;
 	struct writer *writer = NULL;
+	uint64_t mark;
 	struct err err = {0};
 
 	(void)state;
@@ -364,11 +376,15 @@ static void test_writer__reads_what_is_in_flight(void **state)
 	assert_int_equal(writer_begin(writer, &err), 0);
 	for (size_t at = 0; at < size; at += 1u << 18) {
 		put(writer, image + at, 1u << 18);
+		assert_on_medium(writer, &slot, image, at);
 		for (size_t from = 1000; from + 90000 < at; from += 90000) {
 			assert_int_equal(writer_read(writer, from, back, 90000, &err), 0);
 			assert_memory_equal(back, image + from, 90000);
 		}
 	}
+	assert_int_equal(writer_flush(writer, &mark, &err), 0);
+	assert_int_equal(mark, size);
+	assert_int_equal(writer_on_medium(writer), size);
 	assert_int_equal(writer_finish(writer, &err), 0);
 	assert_memory_equal(slot.data, image, size);
 	writer_free(&writer);

@@ -1,6 +1,7 @@
 #include "updater/fill.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "updater/digest.h"
@@ -9,7 +10,7 @@
 
 #define READ_SIZE     (1u << 20)
 #define READ_CAP      (READ_SIZE + INDEX_CHUNK_MAX + 2 * MEM_BLOCK)
-#define SEED_CAP      (INDEX_CHUNK_MAX + 2 * MEM_BLOCK)
+#define RUN_CAP       (INDEX_CHUNK_MAX + 2 * MEM_BLOCK)
 #define MARK_INTERVAL (UINT64_C(64) << 20) /* bytes between two durable marks in the seal */
 #define ZERO_RUN      (UINT64_C(16) << 20) /* bytes zeroed at a time: how late an interruption is */
 
@@ -37,7 +38,23 @@ struct reader {
 	uint64_t next; /* where the last read ended */
 	uint8_t *buf;
 	size_t cap; /* of buf; at least a chunk and two blocks */
+	uint64_t limit; /* nothing is read beyond; 0: the slot's end */
 };
+
+static int reader_init(struct reader *reader, size_t cap, struct err *err)
+{
+	void *p = NULL;
+
+	if (mem_alloc_aligned(cap, &p, err) < 0)
+		return -1;
+	*reader = (struct reader){.buf = p, .cap = cap};
+	return 0;
+}
+
+static void reader_finish(struct reader *reader)
+{
+	free(reader->buf);
+}
 
 static int reader_get(struct reader *reader, struct blockdev *slot, uint64_t off, size_t len,
 	const uint8_t **ret, struct err *err)
@@ -48,7 +65,8 @@ static int reader_get(struct reader *reader, struct blockdev *slot, uint64_t off
 	if (!same || off < reader->base || off + len > reader->base + reader->len) {
 		uint64_t base = off & ~(uint64_t)(MEM_BLOCK - 1);
 		uint64_t end = round_up(off + len, MEM_BLOCK);
-		uint64_t limit = slot->size & ~(uint64_t)(MEM_BLOCK - 1);
+		uint64_t limit =
+			(reader->limit ? reader->limit : slot->size) & ~(uint64_t)(MEM_BLOCK - 1);
 
 		if (follows || !reader->slot)
 			end = base + reader->cap;
@@ -113,15 +131,11 @@ static bool is_local(enum plan_source source)
 int fill_check(struct fill *fill, struct err *err)
 {
 	CLEANUP(hasher_free) struct hasher *hasher = NULL;
-	CLEANUP(cleanup_free) uint8_t *buf = NULL;
-	struct reader reader = {0};
+	CLEANUP(reader_finish) struct reader reader = {0};
 	uint64_t offset = 0;
-	void *p = NULL;
 
-	if (hasher_new(&hasher, err) < 0 || mem_alloc_aligned(READ_CAP, &p, err) < 0)
+	if (hasher_new(&hasher, err) < 0 || reader_init(&reader, READ_CAP, err) < 0)
 		return -1;
-	reader.buf = buf = p;
-	reader.cap = READ_CAP;
 	for (uint32_t i = 0; i < index_count(fill->index); i++) {
 		uint32_t len = index_length(fill->index, i);
 		bool good = false;
@@ -146,7 +160,8 @@ struct pour {
 	struct fill *fill;
 	struct writer *writer;
 	struct hasher *hasher;
-	struct reader reader; /* of seeds */
+	struct reader seeds;
+	struct reader repeats; /* of the slot, of what is written */
 	uint64_t *offsets; /* of each chunk: to find what a repeat repeats */
 };
 
@@ -175,7 +190,7 @@ static int copy_seed(struct pour *pour, uint32_t i, uint8_t *buf, struct err *er
 	const uint8_t *data;
 	struct digest digest;
 
-	if (reader_get(&pour->reader, slot, offset, len, &data, err) < 0)
+	if (reader_get(&pour->seeds, slot, offset, len, &data, err) < 0)
 		return -1;
 	memcpy(buf, data, len);
 	if (digest_of(pour->hasher, buf, len, &digest, err) < 0)
@@ -189,6 +204,27 @@ static int copy_seed(struct pour *pour, uint32_t i, uint8_t *buf, struct err *er
 	return 0;
 }
 
+/* Most are of files that are there twice: runs of them, read in large pieces. What is not on the
+ * medium yet is the writer's. */
+static int copy_repeat(struct pour *pour, uint32_t i, uint8_t *buf, struct err *err)
+{
+	const struct fill *fill = pour->fill;
+	uint64_t off = pour->offsets[plan_repeat_of(fill->plan, i)];
+	uint32_t len = index_length(fill->index, i);
+	const uint8_t *data;
+
+	pour->repeats.limit = writer_on_medium(pour->writer);
+	if (off < MEM_BLOCK || off + len > pour->repeats.limit) {
+		if (writer_read(pour->writer, off, buf, len, err) < 0)
+			return -1;
+	} else {
+		if (reader_get(&pour->repeats, fill->slot, off, len, &data, err) < 0)
+			return -1;
+		memcpy(buf, data, len);
+	}
+	return verify_chunk(pour, i, buf, err);
+}
+
 static int get_chunk(struct pour *pour, uint32_t i, uint8_t *buf, struct err *err)
 {
 	const struct fill *fill = pour->fill;
@@ -196,10 +232,7 @@ static int get_chunk(struct pour *pour, uint32_t i, uint8_t *buf, struct err *er
 
 	switch (plan_source(fill->plan, i)) {
 	case PLAN_REPEAT:
-		if (writer_read(pour->writer, pour->offsets[plan_repeat_of(fill->plan, i)], buf,
-			    len, err) < 0)
-			return -1;
-		return verify_chunk(pour, i, buf, err);
+		return copy_repeat(pour, i, buf, err);
 	case PLAN_SEED:
 	case PLAN_MOVED:
 		return copy_seed(pour, i, buf, err);
@@ -285,37 +318,45 @@ static int pour_all(struct pour *pour, struct err *err)
 	return writer_finish(pour->writer, err);
 }
 
-int fill_write(struct fill *fill, struct err *err)
+static void pour_finish(struct pour *pour)
 {
-	CLEANUP(writer_free) struct writer *writer = NULL;
-	CLEANUP(hasher_free) struct hasher *hasher = NULL;
-	CLEANUP(cleanup_free) uint64_t *offsets = NULL;
-	CLEANUP(cleanup_free) uint8_t *buf = NULL;
-	struct plan_totals totals = plan_totals(fill->plan, fill->index);
-	struct pour pour = {.fill = fill};
-	void *p = NULL;
-	int failed;
+	writer_free(&pour->writer); /* first: it may be writing still */
+	hasher_free(&pour->hasher);
+	free(pour->offsets);
+	reader_finish(&pour->seeds);
+	reader_finish(&pour->repeats);
+}
 
-	if (mem_alloc(index_count(fill->index) * sizeof(*offsets), &p, err) < 0)
+static int pour_init(struct pour *pour, struct err *err)
+{
+	struct fill *fill = pour->fill;
+	struct plan_totals totals = plan_totals(fill->plan, fill->index);
+	void *p = NULL;
+
+	if (mem_alloc(index_count(fill->index) * sizeof(*pour->offsets), &p, err) < 0)
 		return -1;
-	pour.offsets = offsets = p;
-	if (totals.seed + totals.moved > 0) {
-		if (mem_alloc_aligned(SEED_CAP, &p, err) < 0)
-			return -1;
-		pour.reader.buf = buf = p;
-		pour.reader.cap = SEED_CAP;
-	}
-	if (hasher_new(&hasher, err) < 0 ||
-		writer_new(fill->slot, index_image_size(fill->index), &writer, err) < 0)
+	pour->offsets = p;
+	if ((totals.seed + totals.moved > 0 && reader_init(&pour->seeds, RUN_CAP, err) < 0) ||
+		(totals.repeat > 0 && reader_init(&pour->repeats, RUN_CAP, err) < 0) ||
+		hasher_new(&pour->hasher, err) < 0 ||
+		writer_new(fill->slot, index_image_size(fill->index), &pour->writer, err) < 0)
 		return -1;
-	pour.hasher = hasher;
-	pour.writer = writer;
 	if (totals.fetch > 0 && carrier_want(fill->carrier, fill->class, fill->index,
 					plan_wanted(fill->plan), fill->base, err) < 0) {
 		fill->source_failed = true;
 		return -1;
 	}
-	failed = writer_begin(writer, err) < 0 || pour_all(&pour, err) < 0;
-	fill->written = writer_written(writer);
+	return 0;
+}
+
+int fill_write(struct fill *fill, struct err *err)
+{
+	CLEANUP(pour_finish) struct pour pour = {.fill = fill};
+	int failed;
+
+	if (pour_init(&pour, err) < 0)
+		return -1;
+	failed = writer_begin(pour.writer, err) < 0 || pour_all(&pour, err) < 0;
+	fill->written = writer_written(pour.writer);
 	return failed ? -1 : 0;
 }

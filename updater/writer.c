@@ -12,7 +12,6 @@
 #define WRITE_SIZE  (512u << 10)
 #define ZERO_MIN    (64u << 10) /* below, a write that is under way anyway is cheaper */
 #define WINDOW_SIZE (WRITE_SIZE + INDEX_CHUNK_MAX + MEM_BLOCK)
-#define BOUNCE_SIZE (INDEX_CHUNK_MAX + 2 * MEM_BLOCK)
 
 /* A piece on its way to the slot. From worker_start() to worker_wait() all but `written`
  * is only read, by both threads. */
@@ -43,7 +42,7 @@ struct writer {
 	struct flight flight;
 	struct worker *worker;
 	uint8_t *first; /* MEM_BLOCK bytes */
-	uint8_t *bounce; /* BOUNCE_SIZE bytes, for unaligned reads */
+	uint8_t *bounce; /* MEM_BLOCK bytes, for a block that is read */
 	bool slot_zeroes; /* as far as is known */
 	uint64_t written;
 };
@@ -72,7 +71,7 @@ int writer_new(struct blockdev *slot, uint64_t image_size, struct writer **ret, 
 	if (mem_alloc_aligned(MEM_BLOCK, &p, err) < 0)
 		return -1;
 	writer->first = p;
-	if (mem_alloc_aligned(BOUNCE_SIZE, &p, err) < 0)
+	if (mem_alloc_aligned(MEM_BLOCK, &p, err) < 0)
 		return -1;
 	writer->bounce = p;
 	if (worker_new(&writer->worker, err) < 0)
@@ -343,26 +342,16 @@ static int read_block(struct writer *writer, uint64_t block, const uint8_t **ret
 	return 0;
 }
 
-/* Wholly on the medium: one read, not one for each block. */
-static bool is_on_medium(const struct writer *writer, uint64_t start, uint64_t end)
+uint64_t writer_on_medium(const struct writer *writer)
 {
-	return start >= MEM_BLOCK && end - start <= BOUNCE_SIZE &&
-	       (writer->fill == 0 || end <= writer->base) && !in_flight(writer, start, end);
+	const struct flight *flight = &writer->flight;
+
+	return flight->len > 0 && flight->off < writer->base ? flight->off : writer->base;
 }
 
 int writer_read(struct writer *writer, uint64_t off, uint8_t *buf, size_t len, struct err *err)
 {
-	uint64_t start = off & ~(uint64_t)(MEM_BLOCK - 1);
-	uint64_t end = round_up(off + len, MEM_BLOCK);
-
 	assert(off + len <= writer->position);
-	if (is_on_medium(writer, start, end)) {
-		if (blockdev_pread(
-			    writer->slot, writer->bounce, (size_t)(end - start), start, err) < 0)
-			return -1;
-		memcpy(buf, writer->bounce + (off - start), len);
-		return 0;
-	}
 	while (len > 0) {
 		uint64_t block = off & ~(uint64_t)(MEM_BLOCK - 1);
 		size_t within = (size_t)(off - block);

@@ -43,8 +43,12 @@ int writer_zero(struct writer *writer, uint64_t len, struct err *err);
 /* The next `len` bytes are right in the slot already: not written, but for blocks shared with
  * bytes that are. Not allowed within the first block. */
 int writer_skip(struct writer *writer, size_t len, struct err *err);
-/* Reads back bytes from before the present position, wherever they are at the moment. */
+/* Reads back bytes from before the present position, wherever they are at the moment: in memory, or
+ * block by block from the slot. */
 int writer_read(struct writer *writer, uint64_t off, uint8_t *buf, size_t len, struct err *err);
+/* From the second block up to here, the slot has all bytes as they will stay: for reading in larger
+ * pieces. */
+uint64_t writer_on_medium(const struct writer *writer);
 /* Flushes; *ret_mark: all of the image but its first block is durable up to there. */
 int writer_flush(struct writer *writer, uint64_t *ret_mark, struct err *err);
 /* After the whole image: writes the rest, flushes, writes the first block, flushes. */
