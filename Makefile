@@ -304,7 +304,8 @@ fuzz-replay: test-fuzz-replay
 # What `make test` runs is quick: an update, failures, power cuts, on these devices. The rest by name
 # (DEVICE=arm64-uboot), or all of it with test-qemu-all: it takes too long for every test.
 QEMU_QUICK := x86_64-grub arm64-uboot-stock
-QEMU_BUILT := all build/abide-start.efi build/qemu/test_replay build/qemu/test_rawdisk \
+QEMU_UNITS := build/qemu/test_replay build/qemu/test_rawdisk build/qemu/test_ovmf
+QEMU_BUILT := all build/abide-start.efi $(QEMU_UNITS) \
 	build/qemu/test_devices
 # qemu_test SUITE,DEVICES or nothing for all,ENVIRONMENT,SECONDS,MORE TESTS,WHICH FAULTS
 # Each device is a program for run.sh, so that several run at a time.
@@ -317,7 +318,7 @@ qemu_test = $(call build,$(QEMU_BUILT)) \
 		devices="$$devices build/qemu/$$device.sh"; \
 	done; \
 	$(3) ABIDE_BUILD=$(CURDIR)/build $(RUN) -t $(4) $(1) $$devices \
-		build/qemu/test_replay build/qemu/test_rawdisk $(5)
+		$(QEMU_UNITS) $(5)
 
 #: test-qemu    virtual devices that boot, update, break and revert: the quick scenarios on two of
 #:              them, or with DEVICE=NAME every scenario on one (qemu/README.md)

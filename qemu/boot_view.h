@@ -33,8 +33,11 @@ struct boot_view {
 	int (*choose)(const struct rawdisk *disk, const struct rawdisk *factory,
 		struct boot_choice *ret, struct err *err);
 	const char *fat; /* the partition that the device has checked and mounts; NULL: none */
+	/* So many bytes behind the disk, in one file with it, are the firmware's flash; 0: none. */
+	uint64_t flash;
 };
 
+extern const struct boot_view BOOT_VIEW_EFI;
 extern const struct boot_view BOOT_VIEW_GRUB;
 extern const struct boot_view BOOT_VIEW_SYSTEMD_BOOT;
 extern const struct boot_view BOOT_VIEW_UBOOT; /* U-Boot's own environment */

@@ -44,4 +44,4 @@ static int choose(const struct rawdisk *disk, const struct rawdisk *factory,
 	return 0;
 }
 
-const struct boot_view BOOT_VIEW_GRUB = {"grub", choose, "esp"};
+const struct boot_view BOOT_VIEW_GRUB = {.name = "grub", .choose = choose, .fat = "esp"};

@@ -98,4 +98,5 @@ static int choose(const struct rawdisk *disk, const struct rawdisk *factory,
 	return 0;
 }
 
-const struct boot_view BOOT_VIEW_SYSTEMD_BOOT = {"systemd-boot", choose, "esp"};
+const struct boot_view BOOT_VIEW_SYSTEMD_BOOT = {
+	.name = "systemd-boot", .choose = choose, .fat = "esp"};

@@ -96,5 +96,6 @@ static int choose_raw(const struct rawdisk *disk, const struct rawdisk *factory,
 	return choose_from(valid_copy(env.bytes, env.bytes + ENV_SIZE), ret, err);
 }
 
-const struct boot_view BOOT_VIEW_UBOOT = {"uboot", choose_env, NULL};
-const struct boot_view BOOT_VIEW_UBOOT_RAW = {"uboot, abide_store=raw", choose_raw, NULL};
+const struct boot_view BOOT_VIEW_UBOOT = {.name = "uboot", .choose = choose_env, .fat = NULL};
+const struct boot_view BOOT_VIEW_UBOOT_RAW = {
+	.name = "uboot, abide_store=raw", .choose = choose_raw, .fat = NULL};

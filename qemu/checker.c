@@ -19,6 +19,17 @@ struct image {
 	struct digest sha256;
 };
 
+/* The slot's bytes, read only, for seal.c. */
+struct span_dev {
+	struct blockdev dev;
+	struct rawspan span;
+};
+
+struct slot {
+	struct span_dev span;
+	struct seal seal;
+};
+
 struct checker {
 	const struct boot_view *view;
 	const struct checker_slot *slots;
@@ -29,9 +40,17 @@ struct checker {
 	struct mend *mend; /* NULL: the device mounts no FAT */
 	struct checker_result result;
 	struct boot_choice last; /* of the last whole state */
+	struct slot now[CHECKER_SLOTS_MAX][GROUP_COUNT]; /* of the state that is looked at */
 };
 
 /* ---- what is known ---- */
+
+static struct rawdisk factory_disk(const struct checker *checker)
+{
+	return (struct rawdisk){.bytes = checker->factory.bytes,
+		.size = checker->factory.len,
+		.flash = checker->view->flash};
+}
 
 static void cleanup_directory(DIR **directory)
 {
@@ -83,7 +102,7 @@ static int find_slot(const struct rawdisk *disk, const struct checker_slot *slot
 /* The files that are slots are not the checker's business: fsck.fat does not read them. */
 static int open_mend(struct checker *checker, const struct write_log *log, struct err *err)
 {
-	const struct rawdisk factory = {checker->factory.bytes, checker->factory.len};
+	const struct rawdisk factory = factory_disk(checker);
 	struct rawspan files[MEND_SLOTS_MAX];
 	size_t count = 0;
 
@@ -141,18 +160,12 @@ const struct checker_result *checker_result(const struct checker *checker)
 int checker_find(const struct checker *checker, const struct checker_slot *slot, enum group group,
 	struct rawspan *ret, struct err *err)
 {
-	const struct rawdisk factory = {checker->factory.bytes, checker->factory.len};
+	const struct rawdisk factory = factory_disk(checker);
 
 	return find_slot(&factory, slot, group, ret, err);
 }
 
 /* ---- a slot ---- */
-
-/* The slot's bytes, read only, for seal.c. */
-struct span_dev {
-	struct blockdev dev;
-	struct rawspan span;
-};
 
 static int span_pread(struct blockdev *dev, void *buf, size_t len, uint64_t off, struct err *err)
 {
@@ -164,11 +177,6 @@ static int span_pread(struct blockdev *dev, void *buf, size_t len, uint64_t off,
 }
 
 static const struct blockdev_ops SPAN_OPS = {.pread = span_pread};
-
-struct slot {
-	struct span_dev span;
-	struct seal seal;
-};
 
 static int slot_read(const struct rawdisk *disk, const struct checker_slot *where, enum group group,
 	struct slot *ret, struct err *err)
@@ -214,15 +222,15 @@ static int check_seal(
 	return rc;
 }
 
-static int check_seals(const struct checker *checker, struct crash_disk *disk, struct err *err)
+static int check_seals(struct checker *checker, struct crash_disk *disk, struct err *err)
 {
 	for (size_t i = 0; i < checker->slot_count; i++)
 		for (enum group g = GROUP_A; g < GROUP_COUNT; g++) {
-			struct slot slot;
+			struct slot *slot = &checker->now[i][g];
 
-			if (slot_read(crash_raw(disk), &checker->slots[i], g, &slot, err) < 0 ||
-				(slot.seal.state == SEAL_SEALED &&
-					check_seal(checker, disk, &slot, err) < 0))
+			if (slot_read(crash_raw(disk), &checker->slots[i], g, slot, err) < 0 ||
+				(slot->seal.state == SEAL_SEALED &&
+					check_seal(checker, disk, slot, err) < 0))
 				return err_wrap(err, "slot '%s' of group %s",
 					checker->slots[i].class, group_name(g));
 		}
@@ -232,26 +240,23 @@ static int check_seals(const struct checker *checker, struct crash_disk *disk, s
 /* ---- what may be started ---- */
 
 /* check_seals() has found all seals to be true: what is left is that there are such. */
-static int check_known(const struct checker *checker, const struct crash_disk *disk,
-	enum group group, struct err *err)
+static int check_known(const struct checker *checker, enum group group, struct err *err)
 {
 	struct digest artifact = {0};
 
 	for (size_t i = 0; i < checker->slot_count; i++) {
-		struct slot slot;
+		const struct slot *slot = &checker->now[i][group];
 
-		if (slot_read(crash_raw(disk), &checker->slots[i], group, &slot, err) < 0)
-			return -1;
-		if (slot.seal.state != SEAL_SEALED)
+		if (slot->seal.state != SEAL_SEALED)
 			return err_set(err, FAIL_DRIFT,
 				"group %s may be started, and its slot '%s' is %s",
 				group_name(group), checker->slots[i].class,
-				slot.seal.state == SEAL_WRITING ? "half written" : "unknown");
-		if (i > 0 && !digest_equal(&artifact, &slot.seal.artifact))
+				slot->seal.state == SEAL_WRITING ? "half written" : "unknown");
+		if (i > 0 && !digest_equal(&artifact, &slot->seal.artifact))
 			return err_set(err, FAIL_DRIFT,
 				"group %s may be started, and its slots are of two artifacts",
 				group_name(group));
-		artifact = slot.seal.artifact;
+		artifact = slot->seal.artifact;
 	}
 	return 0;
 }
@@ -261,18 +266,16 @@ static int loads(const struct checker *checker, struct crash_disk *disk, enum gr
 	bool *ret, struct err *err)
 {
 	bool begins = false, whole = false;
-	struct slot slot;
+	const struct slot *slot = &checker->now[0][group];
 
-	if (slot_read(crash_raw(disk), &checker->slots[0], group, &slot, err) < 0)
-		return -1;
 	for (size_t i = 0; i < checker->image_count && !whole; i++) {
 		const struct image *image = &checker->images[i];
 
-		if (image->file.len < MEM_BLOCK || image->file.len > slot.span.span.size ||
-			memcmp(slot.span.span.bytes, image->file.bytes, MEM_BLOCK) != 0)
+		if (image->file.len < MEM_BLOCK || image->file.len > slot->span.span.size ||
+			memcmp(slot->span.span.bytes, image->file.bytes, MEM_BLOCK) != 0)
 			continue;
 		begins = true;
-		if (holds(disk, &slot, image, &whole, err) < 0)
+		if (holds(disk, slot, image, &whole, err) < 0)
 			return -1;
 	}
 	if (begins && !whole)
@@ -307,10 +310,10 @@ static int check_choice(const struct checker *checker, struct crash_disk *disk,
 		return err_set(err, FAIL_DRIFT, "the bootloader starts no group");
 	for (enum group g = GROUP_A; g < GROUP_COUNT; g++)
 		if (boot_group_bootable(&choice->state.group[g]) &&
-			check_known(checker, disk, g, err) < 0)
+			check_known(checker, g, err) < 0)
 			return -1;
 	*ret = choice->order[0];
-	return check_known(checker, disk, *ret, err);
+	return check_known(checker, *ret, err);
 }
 
 static bool same_choice(const struct boot_choice *a, const struct boot_choice *b)
@@ -337,14 +340,13 @@ static int check_places(const struct checker *checker, const struct rawdisk *bef
 }
 
 /* What the verdict depends on beside the FAT. */
-static uint8_t question_of(
-	const struct checker *checker, const struct crash_disk *disk, bool in_order)
+static uint8_t question_of(const struct checker *checker, bool in_order)
 {
 	uint8_t ret = in_order;
 	struct err ignored; /* a group that is not known is an answer, too */
 
 	for (enum group g = GROUP_A; g < GROUP_COUNT; g++)
-		ret = (uint8_t)(ret << 1 | (check_known(checker, disk, g, &ignored) == 0));
+		ret = (uint8_t)(ret << 1 | (check_known(checker, g, &ignored) == 0));
 	return ret;
 }
 
@@ -355,13 +357,13 @@ static uint8_t question_of(
 static int check_mended(struct checker *checker, struct crash_disk *disk,
 	const struct boot_choice *choice, bool in_order, struct err *err)
 {
-	const struct rawdisk factory = {checker->factory.bytes, checker->factory.len};
+	const struct rawdisk factory = factory_disk(checker);
 	struct boot_choice mended = {.count = 0};
 	struct rawdisk after;
 	enum group ignored;
 	bool is_new;
 
-	if (mend_state(checker->mend, crash_raw(disk), question_of(checker, disk, in_order), &after,
+	if (mend_state(checker->mend, crash_raw(disk), question_of(checker, in_order), &after,
 		    &is_new, err) < 0)
 		return -1;
 	if (!is_new) /* and right, then as now */
@@ -390,7 +392,7 @@ int checker_check(
 	struct crash_disk *disk, const struct crash_state *state, void *arg, struct err *err)
 {
 	struct checker *checker = arg;
-	const struct rawdisk factory = {checker->factory.bytes, checker->factory.len};
+	const struct rawdisk factory = factory_disk(checker);
 	struct boot_choice choice = {.count = 0};
 	enum group started = GROUP_A;
 

@@ -51,7 +51,7 @@ static int disk_open(const char *base, struct crash_disk *ret, struct err *err)
 {
 	if (mapping_open_copy(base, &ret->disk, err) < 0)
 		return -1;
-	ret->raw = (struct rawdisk){ret->disk.bytes, ret->disk.len};
+	ret->raw = (struct rawdisk){.bytes = ret->disk.bytes, .size = ret->disk.len};
 	return 0;
 }
 
@@ -397,8 +397,12 @@ static int step(struct walk *walk, size_t number, struct err *err)
 		return -1;
 	if (visit(walk, &walk->flushed, number, "dropped", err) < 0)
 		return -1;
-	/* Says nothing of the others. */
-	return entry->flags & WRITE_LOG_FUA ? make_durable(walk, number, err) : 0;
+	if (!(entry->flags & WRITE_LOG_FUA))
+		return 0;
+	/* Durable itself, and no more to be lost; that says nothing of the others. */
+	walk->pending_count--;
+	walk->pending_bytes -= entry->len;
+	return make_durable(walk, number, err);
 }
 
 static int walk_log(struct walk *walk, const char *base, struct err *err)

@@ -32,6 +32,7 @@ struct mend {
 	int fd; /* the partition, as a file for fsck.fat: */
 	uint8_t *disk; /* it is mapped into its place here */
 	uint64_t disk_len;
+	uint64_t flash; /* of these, at the end */
 };
 
 static int by_offset(const void *a, const void *b)
@@ -114,6 +115,7 @@ static int map_disk(struct mend *mend, const struct rawdisk *factory, struct err
 			err, "map a disk of %llu bytes", (unsigned long long)factory->size);
 	mend->disk = p;
 	mend->disk_len = factory->size;
+	mend->flash = factory->flash;
 	memcpy(mend->disk, factory->bytes, TABLE_LEN);
 	memcpy(mend->disk + mend->disk_len - TABLE_LEN, factory->bytes + factory->size - TABLE_LEN,
 		TABLE_LEN);
@@ -258,6 +260,9 @@ int mend_state(struct mend *mend, const struct rawdisk *disk, uint8_t question, 
 	for (size_t i = 0; i < mend->slot_count; i++)
 		if (!mem_is_zero(partition + mend->slots[i].off, mend->slots[i].len))
 			return err_set(err, FAIL_DRIFT, "fsck.fat has written into a slot");
-	*ret = (struct rawdisk){mend->disk, mend->disk_len};
+	/* fsck.fat has nothing to do with it. */
+	memcpy(mend->disk + mend->disk_len - mend->flash, disk->bytes + disk->size - mend->flash,
+		mend->flash);
+	*ret = (struct rawdisk){.bytes = mend->disk, .size = mend->disk_len};
 	return 0;
 }

@@ -25,7 +25,7 @@ int mend_open(const struct rawdisk *factory, const char *partition, const struct
 void mend_close(struct mend **mend);
 
 /* Runs `fsck.fat -a` on the partition of a disk made of the factory's. *ret: the disk after it, valid
- * until the next call, with zeros everywhere but in the partition and the table. *ret_new: false if
+ * until the next call, with zeros everywhere but in the partition, the table and the flash. *ret_new: false if
  * the partition is as it was at an earlier call with the same `question`, whatever the caller means by
  * it: then nothing is run, and *ret is not set.
  * FAIL_DRIFT: it mended nothing, or not everything. */

@@ -83,7 +83,7 @@ int rig_new_disk(struct rig *rig, struct err *err)
 	if (fs_join(rig->work, "vars.fd", path, sizeof(path), err) < 0)
 		return -1;
 	(void)remove(path); /* if there was one */
-	if (rig->device->view && !rig->recorded) {
+	if (!rig->recorded) {
 		if (rig_write_log(rig, rig->write_log, err) < 0)
 			return -1;
 		(void)remove(rig->write_log); /* likewise */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "qemu/checker.h"
@@ -44,6 +45,16 @@ static int new_checker(const struct rig *rig, struct replay *replay, struct err 
 		&replay->log, &replay->checker, err);
 }
 
+static int flash_is_durable(struct replay *replay, uint64_t flash, struct err *err)
+{
+	struct stat st;
+
+	if (stat(replay->factory, &st) < 0)
+		return err_errno(err, "'%s'", replay->factory);
+	write_log_flash(&replay->log, (uint64_t)st.st_size - flash);
+	return 0;
+}
+
 static int replay_open(struct rig *rig, struct replay *ret, struct err *err)
 {
 	char log[PATH_MAX];
@@ -55,6 +66,8 @@ static int replay_open(struct rig *rig, struct replay *ret, struct err *err)
 		return -1;
 	for (size_t i = 0; i < ret->log.count; i++)
 		ret->flushes += ret->log.entries[i].flags & WRITE_LOG_FLUSH ? 1 : 0;
+	if (rig->device->view->flash && flash_is_durable(ret, rig->device->view->flash, err) < 0)
+		return -1;
 	if (rig->device->no_cache)
 		write_log_no_cache(&ret->log);
 	return new_checker(rig, ret, err);
@@ -120,14 +133,30 @@ static int find_slot_writes(const struct replay *replay, const struct checker_sl
 		err, FAIL_STATE, "nothing was written to slot '%s' of group b", where->class);
 }
 
-/* The first change from number *at on that makes group b good or gives it so many tries or fewer. */
-static size_t find_change(const struct checker_result *result, size_t *at, bool good, uint32_t most)
-{
-	while (*at < result->change_count) {
-		const struct checker_change *change = &result->changes[(*at)++];
-		const struct boot_group *b = &change->choice.state.group[GROUP_B];
+enum step {
+	STEP_FLIP, /* group b is to be tried */
+	STEP_COUNT, /* and has a try less; where there was one, none */
+	STEP_CONFIRM, /* is good */
+};
 
-		if (good ? b->good : !b->good && b->tries > 0 && b->tries <= most)
+/* The entry of the first change from number *at on that is this step of group b. */
+static size_t find_step(const struct checker_result *result, size_t *at, enum step step)
+{
+	const struct boot_group none = {0};
+
+	while (*at < result->change_count) {
+		const struct checker_change *change = &result->changes[*at];
+		const struct boot_group *b = &change->choice.state.group[GROUP_B];
+		const struct boot_group *before =
+			*at > 0 ? &change[-1].choice.state.group[GROUP_B] : &none;
+		const bool is_step[] = {
+			[STEP_FLIP] = !b->good && b->tries > 0,
+			[STEP_COUNT] = !b->good && b->tries < before->tries,
+			[STEP_CONFIRM] = b->good,
+		};
+
+		(*at)++;
+		if (is_step[step])
 			return change->entry;
 	}
 	return 0;
@@ -142,9 +171,9 @@ static int find_milestones(
 	if (walk(replay, &PLAIN, &states, err) < 0)
 		return -1;
 	result = checker_result(replay->checker);
-	ret->flip = find_change(result, &at, false, BOOT_TRIES_MAX);
-	ret->count = find_change(result, &at, false, BOOT_TRIES_MAX);
-	ret->confirm = find_change(result, &at, true, 0);
+	ret->flip = find_step(result, &at, STEP_FLIP);
+	ret->count = find_step(result, &at, STEP_COUNT);
+	ret->confirm = find_step(result, &at, STEP_CONFIRM);
 	if (find_slot_writes(replay, &rig->device->slots[0], ret, err) < 0)
 		return -1;
 	if (ret->begin < ret->seal && ret->flip < ret->count && ret->count < ret->confirm)
@@ -277,27 +306,42 @@ struct cut {
 	const char *what;
 	size_t entries; /* so many reached the disk, */
 	uint64_t sectors; /* the last one only so far; 0: whole */
-	const char *version; /* of the release that runs then */
+	bool updated; /* release 2 runs then, else release 1 */
+	bool tried; /* the trial has begun: where it has one try, that is used up, and release 1 runs */
 };
+
+static bool is_used_up(const struct rig *rig, const struct cut *cut)
+{
+	return cut->tried && rig->device->tries_max == 1;
+}
+
+static bool comes_up_updated(const struct rig *rig, const struct cut *cut)
+{
+	return cut->updated && !is_used_up(rig, cut);
+}
 
 static int boot_cut(
 	struct rig *rig, const struct replay *replay, const struct cut *cut, struct err *err)
 {
+	bool updated = comes_up_updated(rig, cut);
+
 	rig_cut_power(rig);
 	rig->write_log[0] = '\0';
 	if (crash_write_image(replay->factory, &replay->log, cut->entries, cut->sectors, rig->disk,
 		    err) < 0 ||
-		rig_power_on(rig, cut->version, err) < 0 ||
-		rig_run(rig, 0, err, "abide verify %s",
-			strcmp(cut->version, "1.0.0") == 0 ? "a" : "b") < 0)
-		return err_wrap(err, "cut %s", cut->what);
-	return 0;
+		rig_power_on(rig, updated ? "2.0.0" : "1.0.0", err) < 0)
+		return -1;
+	return rig_run(rig, 0, err, "abide verify %s", updated ? "b" : "a");
 }
 
 /* What was cut is done again, to its end. */
-static int second_try(struct rig *rig, struct err *err)
+static int second_try(struct rig *rig, const struct cut *cut, struct err *err)
 {
-	if (rig_install(rig, "", "release-2", 0, err) < 0 || rig_order_reboot(rig, err) < 0)
+	/* The device cannot know that it was not the release's fault. */
+	if (is_used_up(rig, cut) && rig_install(rig, "", "release-2", 4, err) < 0)
+		return -1;
+	if (rig_install(rig, is_used_up(rig, cut) ? "--force" : "", "release-2", 0, err) < 0 ||
+		rig_order_reboot(rig, err) < 0)
 		return -1;
 	return rig_wait_up(rig, "2.0.0", err);
 }
@@ -310,17 +354,17 @@ int scenario_cut_states_boot(struct rig *rig, struct err *err)
 	if (replay_open(rig, &replay, err) < 0 || find_milestones(rig, &replay, &at, err) < 0)
 		return -1;
 	const struct cut cuts[] = {
-		{"in the install", at.begin + (at.flip - at.begin) / 2, 0, "1.0.0"},
-		{"right before the flip", at.flip, 0, "1.0.0"},
-		{"in the flip's write", at.flip + 1, 1, "2.0.0"},
-		{"right after the bootloader counted", at.count + 1, 0, "2.0.0"},
-		{"right before the confirmation", at.confirm, 0, "2.0.0"},
-		{"in the confirmation's write", at.confirm + 1, 1, "2.0.0"},
+		{"in the install", at.begin + (at.flip - at.begin) / 2, 0, false, false},
+		{"right before the flip", at.flip, 0, false, false},
+		{"in the flip's write", at.flip + 1, 1, true, false},
+		{"right after the bootloader counted", at.count + 1, 0, true, true},
+		{"right before the confirmation", at.confirm, 0, true, true},
+		{"in the confirmation's write", at.confirm + 1, 1, true, false},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
 		if (boot_cut(rig, &replay, &cuts[i], err) < 0)
-			return -1;
-		if (strcmp(cuts[i].version, "1.0.0") == 0 && second_try(rig, err) < 0)
+			return err_wrap(err, "cut %s", cuts[i].what);
+		if (!comes_up_updated(rig, &cuts[i]) && second_try(rig, &cuts[i], err) < 0)
 			return err_wrap(err, "cut %s, and again", cuts[i].what);
 	}
 	return 0;

@@ -64,7 +64,7 @@ static struct bytes new_gpt(void)
 
 static void assert_finds_slot(const struct bytes *disk)
 {
-	const struct rawdisk raw = {disk->data, disk->len};
+	const struct rawdisk raw = {.bytes = disk->data, .size = disk->len};
 	struct rawspan span;
 	struct err err = {0};
 
@@ -79,7 +79,7 @@ static void assert_finds_slot(const struct bytes *disk)
 static void test_rawdisk__partitions_are_found_also_by_the_second_table(void **state)
 {
 	struct bytes disk = new_gpt();
-	const struct rawdisk raw = {disk.data, disk.len};
+	const struct rawdisk raw = {.bytes = disk.data, .size = disk.len};
 	struct rawspan span;
 	struct err err = {0};
 
@@ -270,7 +270,7 @@ static void test_rawdisk__mended_is_what_linux_would_stumble_over(void **state)
 {
 	CLEANUP(bytes_finish) struct bytes disk = new_disk();
 	CLEANUP(mend_close) struct mend *mend = NULL;
-	const struct rawdisk raw = {disk.data, disk.len};
+	const struct rawdisk raw = {.bytes = disk.data, .size = disk.len};
 	struct rawdisk after;
 	struct rawspan esp;
 	struct err err = {0};
@@ -301,7 +301,7 @@ static void test_rawdisk__state_is_mended_once(void **state)
 {
 	CLEANUP(bytes_finish) struct bytes disk = new_disk();
 	CLEANUP(mend_close) struct mend *mend = NULL;
-	const struct rawdisk raw = {disk.data, disk.len};
+	const struct rawdisk raw = {.bytes = disk.data, .size = disk.len};
 	/* The partition's last sector but one, and what lies before the partition. */
 	struct write_log_entry entries[] = {
 		{.off = 3 * MIB - 2 * SECTOR, .len = SECTOR}, {.off = 0, .len = SECTOR}};
@@ -328,7 +328,7 @@ static void test_rawdisk__what_fsck_does_to_a_slot_is_told(void **state)
 {
 	CLEANUP(bytes_finish) struct bytes disk = new_disk();
 	CLEANUP(mend_close) struct mend *mend = NULL;
-	const struct rawdisk raw = {disk.data, disk.len};
+	const struct rawdisk raw = {.bytes = disk.data, .size = disk.len};
 	/* Said to be a slot's content, and is the table that fsck.fat writes. */
 	const struct rawspan wrong = {NULL, SECTOR, MIB}, outside = {NULL, SECTOR, 5 * MIB};
 	struct rawdisk after;

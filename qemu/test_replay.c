@@ -269,6 +269,49 @@ static void test_replay__disk_without_a_cache_loses_the_last_write_only(void **s
 	write_log_close(&log);
 }
 
+/* What was programmed into the flash is there, while the disk may still lose what came before it. */
+static void test_replay__flash_loses_nothing_that_was_programmed(void **state)
+{
+	static const char *const EXPECTED[] = {
+		"0:whole:x...............\n",
+		"1:whole:x........f......\n",
+		"1:alone:.........f......\n",
+		"2:whole:x.y......f......\n",
+		"2:alone:..y......f......\n",
+		"2:dropped:.........f......\n",
+		"3:dropped:.........f......\n",
+		"4:whole:x.y......ff.....\n",
+	};
+	static struct seen seen;
+	struct write_log log = {0};
+	struct log_file file;
+	struct err err = {0};
+
+	(void)state;
+	new_crash_log(&log); /* for its disk */
+	write_log_close(&log);
+	log_begin(&file);
+	log_add(&file, 0, 1, 0, 'x');
+	log_add(&file, 9, 1, 0, 'f');
+	log_add(&file, 2, 1, 0, 'y');
+	log_add(&file, 10, 1, 0, 'g');
+	log_add(&file, 10, 1, 0, 'f');
+	log_end(&file, "log");
+	must(write_log_open(scratch_here("log"), &log, &err), &err);
+	write_log_flash(&log, 9 * SECTOR);
+	walk(&log, &seen);
+	for (size_t i = 0; i < ARRAY_LEN(EXPECTED); i++)
+		if (!strstr(seen.text, EXPECTED[i]))
+			fail_msg("no state %s in:\n%s", EXPECTED[i], seen.text);
+	for (const char *at = seen.text; (at = strstr(at, "\n2:")); at++)
+		assert_int_equal(strrchr(strndupa(at + 1, strcspn(at + 1, "\n")), ':')[1 + 9], 'f');
+	/* Nor does it go back to what was there before. */
+	for (const char *at = seen.text; (at = strstr(at, "\n4:")); at++)
+		assert_int_not_equal(
+			strrchr(strndupa(at + 1, strcspn(at + 1, "\n")), ':')[1 + 10], '.');
+	write_log_close(&log);
+}
+
 static int refuse_third(
 	struct crash_disk *disk, const struct crash_state *state, void *arg, struct err *err)
 {
@@ -308,7 +351,7 @@ static void test_replay__image_of_a_cut_is_that_state(void **state)
 	new_crash_log(&log);
 	must(crash_write_image(scratch_here("base"), &log, 2, 1, scratch_here("cut"), &err), &err);
 	must(fs_read_file(scratch_here("cut"), DISK_SECTORS * SECTOR, &disk, &err), &err);
-	picture(&(struct rawdisk){disk.data, disk.len}, sectors);
+	picture(&(struct rawdisk){.bytes = disk.data, .size = disk.len}, sectors);
 	assert_string_equal(sectors, "xxy.............");
 	bytes_finish(&disk);
 	write_log_close(&log);
@@ -322,6 +365,7 @@ int main(void)
 		TEST(test_replay__what_is_no_log_is_refused),
 		TEST(test_replay__crash_states_are_what_a_cut_can_leave),
 		TEST(test_replay__disk_without_a_cache_loses_the_last_write_only),
+		TEST(test_replay__flash_loses_nothing_that_was_programmed),
 		TEST(test_replay__a_bad_state_ends_the_walk_and_is_named),
 		TEST(test_replay__image_of_a_cut_is_that_state),
 	};

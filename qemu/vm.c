@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -268,9 +269,12 @@ static int add_firmware(struct arguments *args, const struct vm_options *options
 			return -1;
 		return add(args, err, "%s", code);
 	}
-	if (prepare_vars(options, vars, err) < 0 || add(args, err, "-drive") < 0 ||
-		add(args, err, "if=pflash,format=raw,unit=0,readonly=on,file=%s", code) < 0 ||
-		add(args, err, "-drive") < 0)
+	if (add(args, err, "-drive") < 0 ||
+		add(args, err, "if=pflash,format=raw,unit=0,readonly=on,file=%s", code) < 0)
+		return -1;
+	if (options->device->view->flash)
+		return add(args, err, "-machine") < 0 ? -1 : add(args, err, "pflash1=flash");
+	if (prepare_vars(options, vars, err) < 0 || add(args, err, "-drive") < 0)
 		return -1;
 	return add(args, err, "if=pflash,format=raw,unit=1,file=%s", vars);
 }
@@ -318,31 +322,60 @@ static int prepare_log(const char *path, bool *ret_append, struct err *err)
  * take most of the time. */
 #define NODE "driver=file,cache.no-flush=on,node-name="
 
-static int add_logged_disk(
-	struct arguments *args, const struct vm_options *options, struct err *err)
+static int add_image(
+	struct arguments *args, const struct vm_options *options, const char *node, struct err *err)
+{
+	if (add(args, err, "-blockdev") < 0)
+		return -1;
+	return add(args, err, NODE "%s,filename=%s", node, options->disk);
+}
+
+/* `node` is the image with a log of what is written. */
+static int add_logged_image(
+	struct arguments *args, const struct vm_options *options, const char *node, struct err *err)
 {
 	bool append;
 
-	if (prepare_log(options->write_log, &append, err) < 0 || add(args, err, "-blockdev") < 0 ||
-		add(args, err, NODE "image,filename=%s", options->disk) < 0 ||
-		add(args, err, "-blockdev") < 0 ||
+	if (prepare_log(options->write_log, &append, err) < 0 ||
+		add_image(args, options, "unlogged", err) < 0 || add(args, err, "-blockdev") < 0 ||
 		add(args, err, NODE "log,filename=%s", options->write_log) < 0 ||
 		add(args, err, "-blockdev") < 0)
 		return -1;
 	/* A log that is continued has its sector size already. */
 	return add(args, err,
-		"driver=blklogwrites,node-name=disk,file=image,log=log,"
+		"driver=blklogwrites,node-name=%s,file=unlogged,log=log,"
 		"log-super-update-interval=1,%s",
-		append ? "log-append=on" : "log-sector-size=512");
+		node, append ? "log-append=on" : "log-sector-size=512");
+}
+
+/* The image is the disk and, behind it, the firmware's flash: two parts of one file, so that one log
+ * says what was written to which, and when. */
+static int add_parts(struct arguments *args, const struct vm_options *options, struct err *err)
+{
+	uint64_t flash = options->device->view->flash;
+	struct stat st;
+
+	if (stat(options->disk, &st) < 0)
+		return err_errno(err, "'%s'", options->disk);
+	if ((uint64_t)st.st_size <= flash)
+		return err_set(err, FAIL_USAGE, "'%s' is no more than a flash", options->disk);
+	if (add(args, err, "-blockdev") < 0 ||
+		add(args, err, "driver=raw,node-name=disk,file=image,offset=0,size=%llu",
+			(unsigned long long)((uint64_t)st.st_size - flash)) < 0 ||
+		add(args, err, "-blockdev") < 0)
+		return -1;
+	return add(args, err, "driver=raw,node-name=flash,file=image,offset=%llu,size=%llu",
+		(unsigned long long)((uint64_t)st.st_size - flash), (unsigned long long)flash);
 }
 
 static int add_disk(struct arguments *args, const struct vm_options *options, struct err *err)
 {
-	if (options->write_log)
-		return add_logged_disk(args, options, err);
-	if (add(args, err, "-drive") < 0)
+	const char *node = options->device->view->flash ? "image" : "disk";
+
+	if (options->write_log ? add_logged_image(args, options, node, err) < 0
+			       : add_image(args, options, node, err) < 0)
 		return -1;
-	return add(args, err, "if=none,id=disk,format=raw,cache=unsafe,file=%s", options->disk);
+	return options->device->view->flash ? add_parts(args, options, err) : 0;
 }
 
 static int spawn_device(struct vm *vm, const struct vm_options *options, struct err *err)

@@ -76,13 +76,13 @@ const struct vm_device VM_DEVICES[] = {
 		.name = "x86_64-efi",
 		.title = "x86_64, UEFI alone",
 		/* With a bootindex OVMF makes BootOrder anew at each boot. */
-		X86_64_UEFI_BOOT(""),
+		X86_64_UEFI_BOOT(",share-rw=on"), /* with the flash behind it */
+		.view = &BOOT_VIEW_EFI,
 		.tries_max = 1,
 		.loader = "BdsDxe: starting Boot",
 		.counted = "Linux version",
 		.not_loaded = "BdsDxe: failed to",
 		KERNEL_ON_ESP,
-		/* What decides is in the flash with the firmware's variables. */
 		.damage_one = {"rm /sys/firmware/efi/efivars/Boot01*",
 			"abide: no entry of the firmware's", "the firmware has no entry of abide's",
 			0},

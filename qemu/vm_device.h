@@ -48,7 +48,7 @@ struct vm_device {
 	unsigned int tries_max; /* of a trial; 0: as many as one likes */
 	/* Of each group; the first one holds the kernel. Ends with class NULL. */
 	struct checker_slot slots[CHECKER_SLOTS_MAX + 1];
-	/* For replaying a recorded update; NULL: what decides is not on the disk. */
+	/* For replaying a recorded update. */
 	const struct boot_view *view;
 	bool no_cache; /* its disk has none: nothing is flushed, and nothing has to be */
 

@@ -85,6 +85,13 @@ void write_log_no_cache(struct write_log *log)
 		log->entries[i].flags |= WRITE_LOG_FLUSH;
 }
 
+void write_log_flash(struct write_log *log, uint64_t from)
+{
+	for (size_t i = 0; i < log->count; i++)
+		if (log->entries[i].off >= from && log->entries[i].len > 0)
+			log->entries[i].flags |= WRITE_LOG_FUA;
+}
+
 void write_log_close(struct write_log *log)
 {
 	free(log->entries);

@@ -41,6 +41,9 @@ int write_log_open(const char *path, struct write_log *ret, struct err *err);
 /* As of a disk without a cache: what it has answered is durable. So every write is flushed before the
  * next one, and a power cut leaves all of them but at most a part of the last. */
 void write_log_no_cache(struct write_log *log);
+/* As of a flash that lies from there on: what was programmed is there, in its order, whatever the disk
+ * holds back. */
+void write_log_flash(struct write_log *log, uint64_t from);
 void write_log_close(struct write_log *log);
 
 #endif
