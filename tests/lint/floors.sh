@@ -24,7 +24,7 @@ openssl/ ^(updater/(digest|signature|chain|carrier/http_trust)|image/(pki|signer
 blkid/ ^(updater/slot|bootloader-hooks/efi/partition)\.c$
 jansson.h ^(updater/(field|journal|ui_json)|bootloader-hooks/custom/json|image/[a-z_]*)\.c$
 ini.h ^(updater/config|image/[a-z_]*)\.c$
-curl/ ^updater/carrier/http_transfer\.c$
+curl/ ^updater/carrier/http_(transfer\.c|pool\.c|pool_state\.h)$
 zstd ^(updater/carrier/decode|image/[a-z_]*)\.c$
 seccomp.h ^updater/carrier/sandbox_filter\.c$
 libuboot.h ^bootloader-hooks/uboot/store\.c$

@@ -1,23 +1,15 @@
 #include "updater/carrier/http_transfer.h"
 
 #include <assert.h>
-#include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "updater/carrier/http_parts.h"
-#include "updater/carrier/http_trust.h"
+#include "updater/carrier/http_pool_state.h"
 
 #define RANGE_TEXT 40u /* two numbers of a bundle's size, a dash, a comma */
-
-struct http_pool {
-	CURLM *multi;
-	struct bytes ca; /* borrowed */
-	struct http_trust *trust; /* NULL: libcurl's business */
-	bool moved; /* bytes came in since this was last looked at */
-};
 
 struct http_transfer {
 	struct http_pool *pool;
@@ -145,35 +137,12 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 	return transfer->flaw == HTTP_RUNNING ? len : len + 1;
 }
 
-static CURLcode on_tls(CURL *easy, void *ssl_ctx, void *arg)
-{
-	struct http_pool *pool = arg;
-
-	(void)easy;
-	return http_trust_give(pool->trust, ssl_ctx) ? CURLE_OK : CURLE_SSL_CACERT_BADFILE;
-}
-
 /* ---- making one ---- */
-
-/* The authorities: shared by all connections where libcurl has its TLS of OpenSSL, else a copy of
- * libcurl's in each. */
-static bool set_trust(struct http_transfer *transfer)
-{
-	const struct http_pool *pool = transfer->pool;
-	struct bytes pem = pool->trust ? http_trust_first(pool->trust) : pool->ca;
-	struct curl_blob blob = {pem.data, pem.len, CURL_BLOB_NOCOPY};
-	CURL *easy = transfer->easy;
-
-	if (pool->trust && (curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls) != CURLE_OK ||
-				   curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, pool) != CURLE_OK))
-		return false;
-	return blob.len == 0 || curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob) == CURLE_OK;
-}
 
 static int set_options(struct http_transfer *transfer, struct err *err)
 {
 	CURL *easy = transfer->easy;
-	bool good = set_trust(transfer);
+	bool good = http_pool_set_trust(transfer->pool, easy);
 
 	good &= curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK;
 	good &= curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer) == CURLE_OK;
@@ -198,69 +167,6 @@ static int set_options(struct http_transfer *transfer, struct err *err)
 	if (!good)
 		return err_set(err, FAIL_IO, "the HTTP library lacks what is needed");
 	return 0;
-}
-
-/* Where the system's authorities are, as libcurl knows it. */
-static void default_trust(CURL *easy, const char **ret_file, const char **ret_directory)
-{
-#if LIBCURL_VERSION_NUM >= 0x075400
-	if (curl_easy_getinfo(easy, CURLINFO_CAINFO, ret_file) != CURLE_OK)
-		*ret_file = NULL;
-	if (curl_easy_getinfo(easy, CURLINFO_CAPATH, ret_directory) != CURLE_OK)
-		*ret_directory = NULL;
-#else
-	(void)easy, (void)ret_file, (void)ret_directory;
-#endif
-}
-
-/* Best effort: what fails here is tried by libcurl in its own way, which says what is wrong. */
-static void share_trust(struct http_pool *pool)
-{
-	const curl_version_info_data *version = curl_version_info(CURLVERSION_NOW);
-	const char *file = NULL;
-	const char *directory = NULL;
-	CURL *easy;
-	struct err ignored; /* see above */
-
-	if (!version->ssl_version || strncmp(version->ssl_version, "OpenSSL/", 8) != 0)
-		return;
-	easy = curl_easy_init();
-	if (!easy)
-		return;
-	default_trust(easy, &file, &directory);
-	if (pool->ca.len > 0 || file)
-		(void)http_trust_new(&pool->ca, file, directory, &pool->trust, &ignored);
-	curl_easy_cleanup(easy);
-}
-
-int http_pool_new(const struct bytes *ca, struct http_pool **ret, struct err *err)
-{
-	void *p = NULL;
-	struct http_pool *pool;
-
-	if (mem_alloc(sizeof(*pool), &p, err) < 0)
-		return -1;
-	pool = p;
-	pool->multi = curl_multi_init();
-	if (!pool->multi) {
-		free(pool);
-		return err_memory(err);
-	}
-	pool->ca = *ca;
-	share_trust(pool);
-	*ret = pool;
-	return 0;
-}
-
-void http_pool_free(struct http_pool **pool)
-{
-	struct http_pool *taken = steal_ptr(pool);
-
-	if (!taken)
-		return;
-	(void)curl_multi_cleanup(taken->multi); /* it is empty */
-	http_trust_free(&taken->trust);
-	free(taken);
 }
 
 static int init(struct http_transfer *transfer, struct err *err)
