@@ -97,9 +97,13 @@ case $device in
 arm64-uboot) install -m 644 "$("$here/uboot/build.sh" "$cache")" "$out/u-boot.bin" ;;
 arm64-uboot-stock) install -m 644 /usr/lib/u-boot/qemu_arm64/u-boot.bin "$out/u-boot.bin" ;;
 esac
+# OVMF's flash lies behind the disk, in one file (vm.c takes them apart): that is not what the layout makes,
+# so the file is made anew.
+case $device in
+x86_64-efi) rm -f "$out/factory.img" ;;
+esac
 "$tool" disk -o "$out/factory.img" --layout "$here/layout-$device.ini" --bundle "$out/www/release-1.abide" \
 	--trust "$out/pki/root.pem"
-# OVMF's flash lies behind the disk, in one file: vm.c takes them apart again.
 case $device in
 x86_64-efi) cat /usr/share/OVMF/OVMF_VARS_4M.fd >>"$out/factory.img" ;;
 esac
