@@ -37,6 +37,10 @@ struct boot_view {
 	uint64_t flash;
 };
 
+/* For views: that the bootloader's own files on the ESP are the factory's. */
+int boot_view_check_files(const struct rawspan *esp, const struct rawdisk *factory,
+	const char *const files[], size_t count, struct err *err);
+
 extern const struct boot_view BOOT_VIEW_EFI;
 extern const struct boot_view BOOT_VIEW_GRUB;
 extern const struct boot_view BOOT_VIEW_SYSTEMD_BOOT;

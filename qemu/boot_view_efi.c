@@ -136,18 +136,6 @@ static int look_at_order(const struct rawspan *flash, const struct rawspan *esp,
 	return 0;
 }
 
-static int check_files(const struct rawspan *esp, const struct rawdisk *factory, struct err *err)
-{
-	struct rawspan before;
-
-	if (rawdisk_partition(factory, "esp", &before, err) < 0)
-		return -1;
-	for (size_t i = 0; i < ARRAY_LEN(FILES); i++)
-		if (fat_compare_file(esp, &before, FILES[i], err) < 0)
-			return -1;
-	return 0;
-}
-
 static bool has_trial(const struct boot_choice *choice)
 {
 	return choice->state.group[GROUP_A].tries > 0 || choice->state.group[GROUP_B].tries > 0;
@@ -162,7 +150,8 @@ static int choose(const struct rawdisk *disk, const struct rawdisk *factory,
 	struct rawspan esp;
 	bool other;
 
-	if (rawdisk_partition(disk, "esp", &esp, err) < 0 || check_files(&esp, factory, err) < 0 ||
+	if (rawdisk_partition(disk, "esp", &esp, err) < 0 ||
+		boot_view_check_files(&esp, factory, FILES, ARRAY_LEN(FILES), err) < 0 ||
 		look_at_next(&flash, &esp, &choice, err) < 0 ||
 		look_at_order(&flash, &esp, &choice, &other, err) < 0)
 		return -1;

@@ -23,14 +23,11 @@ static int choose(const struct rawdisk *disk, const struct rawdisk *factory,
 {
 	struct boot_choice choice = {.order = {GROUP_A, GROUP_B}, .count = 1};
 	struct boot_state counted;
-	struct rawspan esp, before;
+	struct rawspan esp;
 
 	if (rawdisk_partition(disk, "esp", &esp, err) < 0 ||
-		rawdisk_partition(factory, "esp", &before, err) < 0)
+		boot_view_check_files(&esp, factory, FILES, ARRAY_LEN(FILES), err) < 0)
 		return -1;
-	for (size_t i = 0; i < ARRAY_LEN(FILES); i++)
-		if (fat_compare_file(&esp, &before, FILES[i], err) < 0)
-			return -1;
 	if (!read_copy(&esp, COPIES[0], &choice.state) &&
 		!read_copy(&esp, COPIES[1], &choice.state)) {
 		choice.guesses = true;

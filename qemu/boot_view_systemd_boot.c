@@ -62,18 +62,6 @@ static struct boot_group group_of(const struct look *look, enum group group)
 		.tries = entry->counted ? entry->left : 0};
 }
 
-static int check_files(const struct rawspan *esp, const struct rawdisk *factory, struct err *err)
-{
-	struct rawspan before;
-
-	if (rawdisk_partition(factory, "esp", &before, err) < 0)
-		return -1;
-	for (size_t i = 0; i < ARRAY_LEN(FILES); i++)
-		if (fat_compare_file(esp, &before, FILES[i], err) < 0)
-			return -1;
-	return 0;
-}
-
 static int choose(const struct rawdisk *disk, const struct rawdisk *factory,
 	struct boot_choice *ret, struct err *err)
 {
@@ -81,7 +69,8 @@ static int choose(const struct rawdisk *disk, const struct rawdisk *factory,
 	struct rawspan esp;
 	struct look look = {.esp = &esp};
 
-	if (rawdisk_partition(disk, "esp", &esp, err) < 0 || check_files(&esp, factory, err) < 0 ||
+	if (rawdisk_partition(disk, "esp", &esp, err) < 0 ||
+		boot_view_check_files(&esp, factory, FILES, ARRAY_LEN(FILES), err) < 0 ||
 		fat_list(&esp, ENTRIES, consider, &look, err) < 0)
 		return -1;
 	if (!look.found[GROUP_A] && !look.found[GROUP_B])
