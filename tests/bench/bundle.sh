@@ -4,7 +4,7 @@
 # shellcheck source=tests/bench/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-rounds=${BENCH_BUNDLE_ROUNDS:-3}
+rounds=${BENCH_BUNDLE_ROUNDS:-5}
 key=$BENCH/pki/signer.key
 cert=$BENCH/pki/signer.pem
 
