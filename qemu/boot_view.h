@@ -37,9 +37,9 @@ struct boot_view {
 	uint64_t flash;
 };
 
-/* For views: that the bootloader's own files on the ESP are the factory's. */
-int boot_view_check_files(const struct rawspan *esp, const struct rawdisk *factory,
-	const char *const files[], size_t count, struct err *err);
+/* For views: that the bootloader's own files on a FAT partition are the factory's. */
+int boot_view_check_files(const struct rawspan *fat, const struct rawdisk *factory,
+	const char *partition, const char *const files[], size_t count, struct err *err);
 
 extern const struct boot_view BOOT_VIEW_EFI;
 extern const struct boot_view BOOT_VIEW_GRUB;

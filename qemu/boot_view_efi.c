@@ -151,7 +151,7 @@ static int choose(const struct rawdisk *disk, const struct rawdisk *factory,
 	bool other;
 
 	if (rawdisk_partition(disk, "esp", &esp, err) < 0 ||
-		boot_view_check_files(&esp, factory, FILES, ARRAY_LEN(FILES), err) < 0 ||
+		boot_view_check_files(&esp, factory, "esp", FILES, ARRAY_LEN(FILES), err) < 0 ||
 		look_at_next(&flash, &esp, &choice, err) < 0 ||
 		look_at_order(&flash, &esp, &choice, &other, err) < 0)
 		return -1;

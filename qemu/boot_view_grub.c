@@ -26,7 +26,7 @@ static int choose(const struct rawdisk *disk, const struct rawdisk *factory,
 	struct rawspan esp;
 
 	if (rawdisk_partition(disk, "esp", &esp, err) < 0 ||
-		boot_view_check_files(&esp, factory, FILES, ARRAY_LEN(FILES), err) < 0)
+		boot_view_check_files(&esp, factory, "esp", FILES, ARRAY_LEN(FILES), err) < 0)
 		return -1;
 	if (!read_copy(&esp, COPIES[0], &choice.state) &&
 		!read_copy(&esp, COPIES[1], &choice.state)) {

@@ -70,7 +70,7 @@ static int choose(const struct rawdisk *disk, const struct rawdisk *factory,
 	struct look look = {.esp = &esp};
 
 	if (rawdisk_partition(disk, "esp", &esp, err) < 0 ||
-		boot_view_check_files(&esp, factory, FILES, ARRAY_LEN(FILES), err) < 0 ||
+		boot_view_check_files(&esp, factory, "esp", FILES, ARRAY_LEN(FILES), err) < 0 ||
 		fat_list(&esp, ENTRIES, consider, &look, err) < 0)
 		return -1;
 	if (!look.found[GROUP_A] && !look.found[GROUP_B])

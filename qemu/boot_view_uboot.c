@@ -14,15 +14,11 @@ static const char *const FILES[] = {"/boot.scr", "/abide-site.scr"};
 
 static int check_files(const struct rawdisk *disk, const struct rawdisk *factory, struct err *err)
 {
-	struct rawspan boot, before;
+	struct rawspan boot;
 
-	if (rawdisk_partition(disk, "boot", &boot, err) < 0 ||
-		rawdisk_partition(factory, "boot", &before, err) < 0)
+	if (rawdisk_partition(disk, "boot", &boot, err) < 0)
 		return -1;
-	for (size_t i = 0; i < ARRAY_LEN(FILES); i++)
-		if (fat_compare_file(&boot, &before, FILES[i], err) < 0)
-			return -1;
-	return 0;
+	return boot_view_check_files(&boot, factory, "boot", FILES, ARRAY_LEN(FILES), err);
 }
 
 /* Asked a hundred thousand times: the checksum is taken anew when the copy has changed. */

@@ -47,9 +47,7 @@ struct checker {
 
 static struct rawdisk factory_disk(const struct checker *checker)
 {
-	return (struct rawdisk){.bytes = checker->factory.bytes,
-		.size = checker->factory.len,
-		.flash = checker->view->flash};
+	return (struct rawdisk){.bytes = checker->factory.bytes, .size = checker->factory.len};
 }
 
 static void cleanup_directory(DIR **directory)
@@ -104,19 +102,21 @@ static int open_mend(struct checker *checker, const struct write_log *log, struc
 {
 	const struct rawdisk factory = factory_disk(checker);
 	struct rawspan files[MEND_SLOTS_MAX];
-	size_t count = 0;
+	struct mend_place place = {
+		.partition = checker->view->fat, .slots = files, .flash = checker->view->flash};
 
 	if (!checker->view->fat)
 		return 0;
 	for (size_t i = 0; i < checker->slot_count; i++)
 		for (enum group g = GROUP_A; g < GROUP_COUNT && checker->slots[i].file[g]; g++) {
-			if (count == MEND_SLOTS_MAX)
+			if (place.slot_count == MEND_SLOTS_MAX)
 				return err_set(err, FAIL_USAGE, "more than %u slots are files",
 					MEND_SLOTS_MAX);
-			if (find_slot(&factory, &checker->slots[i], g, &files[count++], err) < 0)
+			if (find_slot(&factory, &checker->slots[i], g, &files[place.slot_count++],
+				    err) < 0)
 				return -1;
 		}
-	return mend_open(&factory, checker->view->fat, files, count, log, &checker->mend, err);
+	return mend_open(&factory, &place, log, &checker->mend, err);
 }
 
 int checker_open(const struct boot_view *view, const char *images, const char *factory,

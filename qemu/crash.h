@@ -4,7 +4,8 @@
  *	write_log_open -> crash_walk -> (your check, thousands of times)
  *
  * After a cut the disk holds everything that was flushed, and of the writes after the last flush
- * any subset, in any order, each torn at any sector. crash_walk() visits, for every entry of the log:
+ * any subset, in any order, each torn at any sector. A write that is durable itself (WRITE_LOG_FUA) is not
+ * lost any more once the next one begins. crash_walk() visits, for every entry of the log:
  *
  *	whole     every write up to this one
  *	torn      this write cut off at each sector (of a long one, at some), those before it whole

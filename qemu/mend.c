@@ -115,7 +115,6 @@ static int map_disk(struct mend *mend, const struct rawdisk *factory, struct err
 			err, "map a disk of %llu bytes", (unsigned long long)factory->size);
 	mend->disk = p;
 	mend->disk_len = factory->size;
-	mend->flash = factory->flash;
 	memcpy(mend->disk, factory->bytes, TABLE_LEN);
 	memcpy(mend->disk + mend->disk_len - TABLE_LEN, factory->bytes + factory->size - TABLE_LEN,
 		TABLE_LEN);
@@ -128,23 +127,24 @@ static int map_disk(struct mend *mend, const struct rawdisk *factory, struct err
 	return 0;
 }
 
-static int add_slots(
-	struct mend *mend, const struct rawspan slots[], size_t slot_count, struct err *err)
+static int add_slots(struct mend *mend, const struct mend_place *place, struct err *err)
 {
-	for (size_t i = 0; i < slot_count; i++) {
-		if (i == MEND_SLOTS_MAX || slots[i].start < mend->span.start ||
-			slots[i].size > mend->span.size ||
-			slots[i].start - mend->span.start > mend->span.size - slots[i].size)
+	for (size_t i = 0; i < place->slot_count; i++) {
+		const struct rawspan *slot = &place->slots[i];
+
+		if (i == MEND_SLOTS_MAX || slot->start < mend->span.start ||
+			slot->size > mend->span.size ||
+			slot->start - mend->span.start > mend->span.size - slot->size)
 			return err_set(err, FAIL_USAGE, "slot %zu is not in the partition", i);
 		mend->slots[mend->slot_count++] =
-			(struct piece){slots[i].start - mend->span.start, slots[i].size};
+			(struct piece){slot->start - mend->span.start, slot->size};
 	}
 	find_rest(mend);
 	return 0;
 }
 
-int mend_open(const struct rawdisk *factory, const char *partition, const struct rawspan slots[],
-	size_t slot_count, const struct write_log *log, struct mend **ret, struct err *err)
+int mend_open(const struct rawdisk *factory, const struct mend_place *place,
+	const struct write_log *log, struct mend **ret, struct err *err)
 {
 	CLEANUP(mend_close) struct mend *mend = NULL;
 	void *p = NULL;
@@ -153,14 +153,15 @@ int mend_open(const struct rawdisk *factory, const char *partition, const struct
 		return -1;
 	mend = p;
 	mend->fd = -1;
-	if (rawdisk_partition(factory, partition, &mend->span, err) < 0)
+	mend->flash = place->flash;
+	if (rawdisk_partition(factory, place->partition, &mend->span, err) < 0)
 		return -1;
 	if (mend->span.start < TABLE_LEN || mend->span.start % TABLE_LEN ||
 		factory->size - mend->span.start - mend->span.size < TABLE_LEN)
 		return err_set(err, FAIL_USAGE,
 			"partition '%s': expected at a whole MiB, with one before and one behind",
-			partition);
-	if (add_slots(mend, slots, slot_count, err) < 0 || find_written(mend, log, err) < 0 ||
+			place->partition);
+	if (add_slots(mend, place, err) < 0 || find_written(mend, log, err) < 0 ||
 		hasher_new(&mend->hasher, err) < 0 || map_disk(mend, factory, err) < 0)
 		return -1;
 	*ret = steal_ptr(&mend);

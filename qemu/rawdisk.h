@@ -17,7 +17,6 @@
 struct rawdisk {
 	const uint8_t *bytes;
 	uint64_t size;
-	uint64_t flash; /* of these, so many at the end are the firmware's flash and no disk */
 };
 
 /* A part of a disk; never past its end. */

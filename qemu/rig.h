@@ -53,7 +53,7 @@ int rig_init(struct rig *rig, const struct vm_device *device, const char *out, c
 void rig_finish(struct rig *rig);
 
 /* Switches off and puts a factory disk in, and firmware that has no variables yet. Its writes are
- * recorded if the device can be replayed and no record is complete yet. */
+ * recorded if no record is complete yet. */
 int rig_new_disk(struct rig *rig, struct err *err);
 /* Where the record is, or will be. */
 int rig_write_log(const struct rig *rig, char ret[static PATH_MAX], struct err *err);

@@ -19,7 +19,7 @@
 
 enum scenario_flags {
 	SCENARIO_QUICK = 1, /* in the set that `make test` runs */
-	SCENARIO_REPLAY = 2, /* needs a device whose row has a boot view */
+	SCENARIO_REPLAY = 2, /* of the record of an update */
 	SCENARIO_TOLD = 4, /* the story has it, too: where that is told, not quick */
 };
 

@@ -266,6 +266,8 @@ static void set_next(struct bytes *disk, uint32_t cluster, uint16_t next)
 	}
 }
 
+static const struct mend_place ESP = {.partition = "esp"};
+
 static void test_rawdisk__mended_is_what_linux_would_stumble_over(void **state)
 {
 	CLEANUP(bytes_finish) struct bytes disk = new_disk();
@@ -280,7 +282,7 @@ static void test_rawdisk__mended_is_what_linux_would_stumble_over(void **state)
 	size_t len;
 
 	(void)state;
-	must(mend_open(&raw, "esp", NULL, 0, NULL, &mend, &err), &err);
+	must(mend_open(&raw, &ESP, NULL, &mend, &err), &err);
 	must(mend_state(mend, &raw, 0, &after, &is_new, &err), &err);
 	assert_true(is_new);
 	assert_memory_equal(after.bytes + MIB, disk.data + MIB, FAT_MIB * MIB);
@@ -316,12 +318,31 @@ static void test_rawdisk__state_is_mended_once(void **state)
 	bool is_new;
 
 	(void)state;
-	must(mend_open(&raw, "esp", NULL, 0, &log, &mend, &err), &err);
+	must(mend_open(&raw, &ESP, &log, &mend, &err), &err);
 	for (size_t i = 0; i < ARRAY_LEN(STATES); i++) {
 		disk.data[3 * MIB - STATES[i].at] ^= 1;
 		must(mend_state(mend, &raw, 0, &after, &is_new, &err), &err);
 		assert_int_equal(is_new, STATES[i].is_new);
 	}
+}
+
+/* What lies before it is the factory's. */
+static void test_rawdisk__flash_behind_the_disk_is_that_of_the_state(void **state)
+{
+	CLEANUP(bytes_finish) struct bytes disk = new_disk();
+	CLEANUP(mend_close) struct mend *mend = NULL;
+	const struct mend_place place = {.partition = "esp", .flash = SECTOR};
+	const struct rawdisk raw = {.bytes = disk.data, .size = disk.len};
+	struct rawdisk after;
+	struct err err = {0};
+	bool is_new;
+
+	(void)state;
+	must(mend_open(&raw, &place, NULL, &mend, &err), &err);
+	memset(disk.data + disk.len - 2 * SECTOR, 0x5a, 2 * SECTOR);
+	must(mend_state(mend, &raw, 0, &after, &is_new, &err), &err);
+	assert_memory_equal(after.bytes + disk.len - SECTOR, disk.data + disk.len - SECTOR, SECTOR);
+	assert_int_not_equal(after.bytes[disk.len - SECTOR - 1], 0x5a);
 }
 
 static void test_rawdisk__what_fsck_does_to_a_slot_is_told(void **state)
@@ -331,15 +352,19 @@ static void test_rawdisk__what_fsck_does_to_a_slot_is_told(void **state)
 	const struct rawdisk raw = {.bytes = disk.data, .size = disk.len};
 	/* Said to be a slot's content, and is the table that fsck.fat writes. */
 	const struct rawspan wrong = {NULL, SECTOR, MIB}, outside = {NULL, SECTOR, 5 * MIB};
+	const struct mend_place of_wrong = {.partition = "esp", .slots = &wrong, .slot_count = 1};
+	const struct mend_place of_outside = {
+		.partition = "esp", .slots = &outside, .slot_count = 1};
+	const struct mend_place none = {.partition = "rootfs"};
 	struct rawdisk after;
 	struct err err = {0};
 	bool is_new;
 
 	(void)state;
-	assert_int_equal(mend_open(&raw, "esp", &outside, 1, NULL, &mend, &err), -1);
+	assert_int_equal(mend_open(&raw, &of_outside, NULL, &mend, &err), -1);
 	assert_int_equal(err.code, FAIL_USAGE);
-	assert_int_equal(mend_open(&raw, "rootfs", NULL, 0, NULL, &mend, &err), -1);
-	must(mend_open(&raw, "esp", &wrong, 1, NULL, &mend, &err), &err);
+	assert_int_equal(mend_open(&raw, &none, NULL, &mend, &err), -1);
+	must(mend_open(&raw, &of_wrong, NULL, &mend, &err), &err);
 	assert_int_equal(mend_state(mend, &raw, 0, &after, &is_new, &err), -1);
 	assert_int_equal(err.code, FAIL_DRIFT);
 	assert_non_null(strstr(err.msg, "fsck.fat"));
@@ -355,6 +380,7 @@ int main(void)
 		TEST(test_rawdisk__changed_file_on_fat_is_told),
 		TEST(test_rawdisk__mended_is_what_linux_would_stumble_over),
 		TEST(test_rawdisk__state_is_mended_once),
+		TEST(test_rawdisk__flash_behind_the_disk_is_that_of_the_state),
 		TEST(test_rawdisk__what_fsck_does_to_a_slot_is_told),
 	};
 

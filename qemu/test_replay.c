@@ -203,6 +203,13 @@ static void walk(const struct write_log *log, struct seen *seen)
 	assert_int_equal(states, seen->states);
 }
 
+static void assert_seen(const struct seen *seen, const char *const expected[], size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!strstr(seen->text, expected[i]))
+			fail_msg("no state %s in:\n%s", expected[i], seen->text);
+}
+
 static void test_replay__crash_states_are_what_a_cut_can_leave(void **state)
 {
 	static const char *const EXPECTED[] = {
@@ -231,9 +238,7 @@ static void test_replay__crash_states_are_what_a_cut_can_leave(void **state)
 	memset(seen.expected, 'x', 2 * SECTOR);
 	memset(seen.expected, 'y', SECTOR);
 	walk(&log, &seen);
-	for (size_t i = 0; i < ARRAY_LEN(EXPECTED); i++)
-		if (!strstr(seen.text, EXPECTED[i]))
-			fail_msg("no state %s in:\n%s", EXPECTED[i], seen.text);
+	assert_seen(&seen, EXPECTED, ARRAY_LEN(EXPECTED));
 	/* What was flushed is never lost again; what came later is not there before. */
 	for (const char *at = seen.text; (at = strstr(at, "\n3:")); at++)
 		assert_memory_equal(
@@ -300,9 +305,7 @@ static void test_replay__flash_loses_nothing_that_was_programmed(void **state)
 	must(write_log_open(scratch_here("log"), &log, &err), &err);
 	write_log_flash(&log, 9 * SECTOR);
 	walk(&log, &seen);
-	for (size_t i = 0; i < ARRAY_LEN(EXPECTED); i++)
-		if (!strstr(seen.text, EXPECTED[i]))
-			fail_msg("no state %s in:\n%s", EXPECTED[i], seen.text);
+	assert_seen(&seen, EXPECTED, ARRAY_LEN(EXPECTED));
 	for (const char *at = seen.text; (at = strstr(at, "\n2:")); at++)
 		assert_int_equal(strrchr(strndupa(at + 1, strcspn(at + 1, "\n")), ':')[1 + 9], 'f');
 	/* Nor does it go back to what was there before. */

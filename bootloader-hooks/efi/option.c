@@ -8,8 +8,6 @@
 #define OPTION_ACTIVE 1u
 #define HEAD_LEN      6u /* attributes, length of the device path */
 
-/* ---- load options ---- */
-
 struct text {
 	uint8_t data[OPTION_MAX];
 	size_t len;
